@@ -1,0 +1,4 @@
+"""MSG: offline RL with ensembles of independent Q-functions, on Acme."""
+
+# Restores the JAX names that Acme 0.4.0 uses; must precede any `import acme`.
+from . import compat as _compat
