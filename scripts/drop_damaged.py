@@ -1,0 +1,36 @@
+"""Forgets packages that an interrupted installation left incomplete.
+
+Usage: python drop_damaged.py [folder], the interpreter's own site-packages by
+default. pip takes a package for installed as soon as its metadata is there,
+whatever became of its files. Removing the metadata of incomplete ones makes pip
+install them again.
+"""
+
+from importlib import metadata
+import shutil
+import sys
+import sysconfig
+
+
+def is_complete(distribution: metadata.Distribution) -> bool:
+  """Whether all was unpacked, and every module is still there.
+
+  Installers write INSTALLER after the last of the package's own files. Sizes do
+  not count: some packages bring files of the same name, outside their folders.
+  """
+  if None in map(distribution.read_text, ('INSTALLER', 'RECORD')):
+    return False
+  return all(
+      file.locate().is_file() for file in distribution.files
+      if file.suffix != '.pyc')
+
+
+def main(folder: str) -> None:
+  for distribution in metadata.distributions(path=[folder]):
+    if not is_complete(distribution):
+      print(f'Installing {distribution.name} again: some files are missing.')
+      shutil.rmtree(distribution._path)
+
+
+if __name__ == '__main__':
+  main(*sys.argv[1:] or [sysconfig.get_path('purelib')])
