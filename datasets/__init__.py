@@ -1,1 +1,1 @@
-
+"""Datasets: files, validated steps, RLDS, transitions, Reverb chunks."""
