@@ -1,1 +1,31 @@
+"""Environments by name: the embedded mazes and D4RL's own."""
 
+import dm_env
+
+
+def make_environment(task_class: str, task_name: str,
+                     seed: int) -> dm_env.Environment:
+  """Makes the environment of a task.
+
+  Args:
+    task_class: 'pointmaze' (embedded) or 'd4rl'.
+    task_name: for example 'pointmaze-umaze-diverse', or
+      'antmaze-large-diverse-v0'.
+    seed: determines everything that the environment draws.
+
+  Returns:
+    An environment with flat float32 observations [O] and float32 actions in
+    [-1, 1]^A.
+
+  Raises:
+    ValueError: if there is no such class or no such task.
+  """
+  # Imported on use: each engine is large, and D4RL's may not be installed.
+  if task_class == 'pointmaze':
+    from . import pointmaze
+    return pointmaze.PointMaze(task_name, seed)
+  if task_class == 'd4rl':
+    from . import d4rl
+    return d4rl.make(task_name, seed)
+  raise ValueError(f'There is no task class {task_class!r}; the classes are '
+                   f"'pointmaze' and 'd4rl'.")

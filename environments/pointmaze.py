@@ -1,0 +1,238 @@
+"""The embedded tasks: a point mass in the mazes of AntMaze, by MuJoCo.
+
+They keep AntMaze's mazes, its sparse reward and its protocol of evaluation,
+and replace the ant by a point that a force moves, so that data is made in
+seconds and a policy is learned in minutes.
+"""
+
+import math
+from typing import List, NamedTuple, Optional
+
+from acme import specs
+import dm_env
+import mujoco
+import numpy as np
+
+from . import mazes
+
+# Seconds per step of the environment, and steps of the simulator in it.
+STEP_SECONDS = 0.1
+_SUBSTEPS = 5
+
+# The speed, along one axis, that full force reaches: 0.6 units per step, three
+# times the ant's. From the start to the goal a fast path then takes about 40
+# steps in umaze, 90 in medium and 110 in large, after which a discount of 0.99
+# leaves a third to two thirds of the reward. At the ant's speed it would leave
+# a few percent, which the noise of learned values drowns.
+TOP_SPEED = 0.5 / STEP_SECONDS
+# Seconds to get within 1/e of a new speed: quick enough to turn within a cell,
+# slow enough that the velocity in the observation matters.
+_RESPONSE_SECONDS = 0.25
+_RADIUS = 0.4
+
+# Positions are drawn within this distance of a cell's centre, on each axis.
+START_NOISE = 1.0
+GOAL_NOISE = 0.25
+# The distance at which a goal counts as reached, as in AntMaze.
+GOAL_RADIUS = 0.5
+
+
+class Task(NamedTuple):
+  """A task: where it plays and how its data is collected.
+
+  Attributes:
+    maze: the maze.
+    protocol: 'fixed', 'play' or 'diverse'; see `datasets.pointmaze`.
+    episode_steps: the limit of an evaluation episode, in steps.
+  """
+  maze: mazes.Maze
+  protocol: str
+  episode_steps: int
+
+
+_EPISODE_STEPS = {'umaze': 700, 'medium': 1000, 'large': 1000}
+
+_TASKS = {
+    f'pointmaze-{name}-{protocol}': Task(maze, protocol, _EPISODE_STEPS[name])
+    for name, maze in mazes.MAZES.items() for protocol in ('play', 'diverse')}
+_TASKS['pointmaze-umaze'] = Task(
+    mazes.MAZES['umaze'], 'fixed', _EPISODE_STEPS['umaze'])
+
+
+def task_names() -> List[str]:
+  """The names of the embedded tasks."""
+  return sorted(_TASKS)
+
+
+def get_task(task_name: str) -> Task:
+  """Looks a task up by its name.
+
+  Args:
+    task_name: for example 'pointmaze-umaze-diverse'.
+
+  Returns:
+    The task.
+
+  Raises:
+    ValueError: if there is no task of this name.
+  """
+  if task_name not in _TASKS:
+    raise ValueError(f'There is no pointmaze task {task_name!r}; the tasks '
+                     f'are {", ".join(task_names())}.')
+  return _TASKS[task_name]
+
+
+def reaches(position: np.ndarray, goal: np.ndarray) -> np.ndarray:
+  """Whether positions [..., 2] are within reach of a goal [2]: bool [...]."""
+  return np.linalg.norm(np.subtract(position, goal), axis=-1) <= GOAL_RADIUS
+
+
+class PointMass:
+  """The physics: a sphere that a force pushes between frictionless walls."""
+
+  def __init__(self, maze: mazes.Maze):
+    self._model = mujoco.MjModel.from_xml_string(_xml(maze))
+    self._data = mujoco.MjData(self._model)
+
+  def reset(self, position: np.ndarray) -> np.ndarray:
+    """Puts the point at rest at `position` [2]; returns the observation."""
+    mujoco.mj_resetData(self._model, self._data)
+    self._data.qpos[:] = position
+    return self.observation()
+
+  def step(self, force: np.ndarray) -> np.ndarray:
+    """Applies a force [2] for one step; what exceeds [-1, 1] is cut off.
+
+    Args:
+      force: the force [2], as a share of the greatest one.
+
+    Returns:
+      The observation after the step.
+    """
+    self._data.ctrl[:] = force
+    mujoco.mj_step(self._model, self._data, _SUBSTEPS)
+    return self.observation()
+
+  def observation(self) -> np.ndarray:
+    """x, y in units and vx, vy in units per second: [4], float32."""
+    observation = np.empty(4, np.float32)
+    observation[:2] = self._data.qpos
+    observation[2:] = self._data.qvel
+    return observation
+
+
+def _xml(maze: mazes.Maze) -> str:
+  """The simulator's description of the point in a maze."""
+  walls = '\n'.join(
+      f'<geom type="box" condim="1" pos="{x + w / 2} {y + h / 2} 0" '
+      f'size="{w / 2} {h / 2} 1"/>' for x, y, w, h in maze.walls)
+  damping = 1 / _RESPONSE_SECONDS  # The mass is 1.
+  return f"""
+<mujoco>
+  <option timestep="{STEP_SECONDS / _SUBSTEPS}" integrator="implicitfast">
+    <flag gravity="disable"/>
+  </option>
+  <worldbody>
+    {walls}
+    <body>
+      <joint name="x" type="slide" axis="1 0 0" damping="{damping}"/>
+      <joint name="y" type="slide" axis="0 1 0" damping="{damping}"/>
+      <geom type="sphere" condim="1" size="{_RADIUS}" mass="1"/>
+    </body>
+  </worldbody>
+  <actuator>
+    <motor joint="x" gear="{TOP_SPEED * damping}" ctrlrange="-1 1"/>
+    <motor joint="y" gear="{TOP_SPEED * damping}" ctrlrange="-1 1"/>
+  </actuator>
+</mujoco>
+"""
+
+
+class PointMaze(dm_env.Environment):
+  """Reach the goal of a maze: reward 1 and the end there, 0 before.
+
+  An observation is (x, y, vx, vy), float32, in units and units per second; an
+  action is a force in [-1, 1]^2. Every reset draws the start anew around the
+  centre of its cell, and the goal around the centre of its own, as D4RL's
+  'v2' resets do; the goal is not observed.
+  """
+
+  def __init__(self, task_name: str, seed: Optional[int] = None):
+    """Builds the environment of a task.
+
+    Args:
+      task_name: one of `task_names()`.
+      seed: determines the starts and goals of all episodes.
+
+    Raises:
+      ValueError: if there is no task of this name.
+    """
+    self._task = get_task(task_name)
+    self._physics = PointMass(self._task.maze)
+    self._rng = np.random.default_rng(seed)
+    self._goal = self._task.maze.to_xy(self._task.maze.evaluation_goal)
+    self._steps = 0
+    self._over = True
+
+  @property
+  def maze(self) -> mazes.Maze:
+    """The maze: its walls and extent are what a plot needs."""
+    return self._task.maze
+
+  @property
+  def goal(self) -> np.ndarray:
+    """The goal of the current episode: [2], in units."""
+    return self._goal.copy()
+
+  def reset(self) -> dm_env.TimeStep:
+    """Starts an episode."""
+    maze = self._task.maze
+    start = maze.to_xy(maze.start) + self._rng.uniform(
+        -START_NOISE, START_NOISE, size=2)
+    self._goal = maze.to_xy(maze.evaluation_goal) + self._rng.uniform(
+        -GOAL_NOISE, GOAL_NOISE, size=2)
+    self._steps = 0
+    self._over = False
+    return dm_env.restart(self._physics.reset(start))
+
+  def step(self, action: np.ndarray) -> dm_env.TimeStep:
+    """Takes a step; after the end of an episode, starts the next one.
+
+    Args:
+      action: the force [2]; what exceeds [-1, 1] is cut off.
+
+    Returns:
+      The step: an end with discount 0 at the goal, and a truncation with
+      discount 1 at the limit of steps.
+
+    Raises:
+      ValueError: if the action is not two finite numbers.
+    """
+    if self._over:
+      return self.reset()
+    if np.shape(action) != (2,) or not math.isfinite(action[0] + action[1]):
+      raise ValueError(f'The action has to be two finite numbers, found '
+                       f'{action!r}.')
+    observation = self._physics.step(action)
+    self._steps += 1
+    if reaches(observation[:2], self._goal):
+      self._over = True
+      return dm_env.TimeStep(dm_env.StepType.LAST, np.float32(1),
+                             np.float32(0), observation)
+    if self._steps >= self._task.episode_steps:
+      self._over = True
+      return dm_env.truncation(np.float32(0), observation, np.float32(1))
+    return dm_env.TimeStep(dm_env.StepType.MID, np.float32(0),
+                           np.float32(1), observation)
+
+  def observation_spec(self) -> specs.Array:
+    return specs.Array((4,), np.float32, 'observation')
+
+  def action_spec(self) -> specs.BoundedArray:
+    return specs.BoundedArray((2,), np.float32, -1.0, 1.0, 'action')
+
+  def reward_spec(self) -> specs.BoundedArray:
+    return specs.BoundedArray((), np.float32, 0.0, 1.0, 'reward')
+
+  def discount_spec(self) -> specs.BoundedArray:
+    return specs.BoundedArray((), np.float32, 0.0, 1.0, 'discount')
