@@ -24,7 +24,7 @@ Usage:
 
 import os
 import tempfile
-from typing import Dict, List, Optional, Tuple
+from typing import Dict, List, Tuple
 
 from absl import app
 from absl import flags
@@ -141,7 +141,9 @@ def generate(task_name: str, num_transitions: int = NUM_TRANSITIONS,
   limit = EPISODE_STEPS[task.maze.name]
   episodes: List[Dict[str, np.ndarray]] = []
   missing = num_transitions
-  with tqdm.tqdm(total=num_transitions, desc=task_name, unit='step') as bar:
+  # Shown on terminals only (`disable=None`), for logs to stay readable.
+  with tqdm.tqdm(total=num_transitions, desc=task_name, unit='step',
+                 disable=None) as bar:
     while missing:
       steps = min(limit, missing)
       episodes.append(_collect_episode(task, physics, rng, steps))
@@ -233,27 +235,28 @@ def ensure(task_name: str, num_transitions: int = NUM_TRANSITIONS,
   return path
 
 
-_NUM_TRANSITIONS = flags.DEFINE_integer(
-    'num_transitions', NUM_TRANSITIONS, 'Number of rows.', lower_bound=1)
-_SEED = flags.DEFINE_integer('seed', 0, 'Seed of the generator.', lower_bound=0)
-_OUTPUT = flags.DEFINE_string(
-    'output', None, 'The file to write; by default the one in '
-    '$ACME_MSG_DATA_DIR where training looks for it.')
-
-
 def main(argv: List[str]) -> None:
   """Generates the dataset of the task that is named on the command line."""
   if len(argv) != 2:
     raise app.UsageError(
         f'Name one task: {", ".join(pointmaze.task_names())}.')
-  task_name, size, seed = argv[1], _NUM_TRANSITIONS.value, _SEED.value
-  path: Optional[str] = _OUTPUT.value
-  if path is None:
-    path = ensure(task_name, size, seed)
-  else:
-    write(path, task_name, size, seed)
+  arguments = argv[1], flags.FLAGS.num_transitions, flags.FLAGS.seed
+  try:
+    if flags.FLAGS.output is None:
+      path = ensure(*arguments)
+    else:
+      path = flags.FLAGS.output
+      write(path, *arguments)
+  except (ValueError, FileExistsError) as error:
+    raise app.UsageError(str(error)) from error
   print(path)
 
 
 if __name__ == '__main__':
+  # Defined here for the importing programs to have flags of the same names.
+  flags.DEFINE_integer('num_transitions', NUM_TRANSITIONS, 'Number of rows.')
+  flags.DEFINE_integer('seed', 0, 'Seed of the generator.', lower_bound=0)
+  flags.DEFINE_string(
+      'output', None, 'The file to write; by default the one in '
+      '$ACME_MSG_DATA_DIR where training looks for it.')
   app.run(main)
