@@ -13,6 +13,7 @@ import importlib.util
 import io
 import os
 import sys
+import tempfile
 import types
 from typing import Iterator
 import warnings
@@ -84,7 +85,8 @@ def make(task_name: str, seed: int) -> dm_env.Environment:
     if task_name not in known:
       raise ValueError(
           f'no D4RL task {task_name!r}; there are {", ".join(sorted(known))}')
-    environment = gym.make(task_name)
+    with _scratch_folder():
+      environment = gym.make(task_name)
     # D4RL's box wrapper has a generator of its own and does not pass seeds on.
     core = environment.unwrapped
     getattr(core, 'wrapped_env', core).seed(seed)
@@ -121,6 +123,17 @@ def _secluded(random: np.random.RandomState) -> Iterator[None]:
   finally:
     random.set_state(np.random.get_state())
     np.random.set_state(outer)
+
+
+@contextlib.contextmanager
+def _scratch_folder() -> Iterator[None]:
+  """Removes the model files that D4RL writes for MuJoCo to read, and leaves."""
+  outer = tempfile.tempdir
+  with tempfile.TemporaryDirectory() as tempfile.tempdir:
+    try:
+      yield
+    finally:
+      tempfile.tempdir = outer
 
 
 def _register(family: str) -> None:

@@ -6,6 +6,7 @@ import runpy
 import shutil
 import subprocess
 import sys
+import tempfile
 import urllib.request
 
 import acme
@@ -73,8 +74,9 @@ def rollout(environment, steps, seed=0):
 
 @pytest.mark.parametrize('task_name, observation, action, limit', _SIZES)
 def test_specs_seeds_and_isolation(
-    task_name, observation, action, limit, monkeypatch, capfd):
+    task_name, observation, action, limit, monkeypatch, capfd, tmp_path):
   downloads = []
+  monkeypatch.setattr(tempfile, 'tempdir', str(tmp_path))
   monkeypatch.setattr(
       urllib.request, 'urlretrieve', lambda *args: downloads.append(args))
   variables = dict(os.environ)
@@ -110,6 +112,7 @@ def test_specs_seeds_and_isolation(
   assert dict(os.environ) == variables
   assert capfd.readouterr().out == ''
   assert not downloads
+  assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize('task_name, limit', [
