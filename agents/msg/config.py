@@ -1,0 +1,182 @@
+"""MSG config."""
+
+import dataclasses
+from typing import Optional, Sequence
+
+from . import validation
+
+
+@dataclasses.dataclass
+class MSGConfig:
+  """Configuration options for MSG.
+
+  Defaults are the reference's (the MSG specification, section 3.1). Options
+  that do not go together are refused at construction.
+
+  Attributes:
+    policy_lr: learning rate of the policy.
+    q_lr: learning rate of the critics.
+    alpha_lr: learning rate of the entropy temperature.
+    discount: discount applied at every step.
+    tau: share of the critic that enters its target at each gradient step.
+    reward_scale: multiplies rewards.
+    batch_size: B, transitions per gradient step.
+    num_sgd_steps_per_step: S, gradient steps per learner step; they run as one
+      compiled program.
+    ensemble_method: 'deep_ensembles', 'tree_deep_ensembles', 'mimo',
+      'multi_head' (which is 'mimo' without tiles) or 'batch_ensemble'.
+    ensemble_size: N, the number of members.
+    use_double_q: two networks per member, of which the smaller value counts.
+    mimo_using_obs_tile: MIMO has an input block for each member's observation.
+    mimo_using_act_tile: likewise for actions. Members see shuffled rows of
+      their own only if both blocks are tiled.
+    mimo_using_adamw: MIMO and multi-head critics use AdamW (decay 1e-3).
+    tree_branching: children of each node of a tree.
+    tree_depth: levels of a tree; `tree_branching ** tree_depth` must be N.
+    tree_width: units of each node.
+    batch_split: batch-ensemble members split the batch, else each sees all.
+    beta: coefficient of the ensemble's standard deviation in the policy's
+      objective, sign included: negative is pessimistic.
+    std_ddof: delta degrees of freedom of that standard deviation.
+    td_target_method: 'independent' (MSG), 'shared_mean', 'shared_min' or
+      'shared_lcb'; see `losses.shared_td_target`.
+    rem_mode: critics learn a random mixture of members instead.
+    perform_sarsa_q_eval: critics evaluate the data's policy; nothing else
+      learns.
+    use_ema_target_critic_params: targets follow critics by `tau`; else they are
+      copied every `target_update_period` gradient steps.
+    target_update_period: gradient steps between copies; None is
+      `num_sgd_steps_per_step`.
+    use_random_weighting_in_critic_loss: weigh squared errors by U(0, 2).
+    behavior_regularization_type: 'none', 'v1', 'v1_prime', 'v2', 'v3' or 'cql';
+      see `losses.behavior_regularizer`.
+    behavior_regularization_alpha: its weight.
+    num_cql_actions: m, actions drawn from each proposal by type 'cql'.
+    num_bc_iters: gradient steps for which the policy clones behaviour.
+    num_q_repr_pretrain_iters: gradient steps before those in which critics only
+      learn representations (SASS).
+    pretrain_temp: temperature of the SASS loss.
+    use_sass: add the SASS loss to the critics' loss.
+    use_entropy_regularization: add an entropy bonus to the policy's objective.
+    entropy_coefficient: fixes the bonus's coefficient; None adapts it.
+    target_entropy: entropy that the adapted coefficient aims at, in nats; None
+      is minus the number of action dimensions.
+    actor_network_hidden_sizes: hidden layers of the policy.
+    critic_network_hidden_sizes: hidden layers of each critic.
+    networks_init_type: see `networks.initializers.make`.
+    critic_random_init: each deep-ensemble member draws its own initialiser.
+    critic_init_scale: multiplies the variance of the critics' initial weights.
+    eval_mode: how evaluators act: 'sample', 'mode' or 'q_filter' (the best of
+      sampled actions); None is the reference's choice for the variant.
+    eval_with_q_filter: the reference's name for `eval_mode='q_filter'`.
+    num_eval_samples: candidates that the q-filter draws from the policy, and as
+      many uniform ones.
+  """
+  # Optimisation.
+  policy_lr: float = 3e-5
+  q_lr: float = 3e-4
+  alpha_lr: float = 3e-4
+  discount: float = 0.99
+  tau: float = 0.005
+  reward_scale: float = 1.0
+  batch_size: int = 256
+  num_sgd_steps_per_step: int = 1
+
+  # Ensemble.
+  ensemble_method: str = 'deep_ensembles'
+  ensemble_size: int = 16
+  use_double_q: bool = False
+  mimo_using_obs_tile: bool = False
+  mimo_using_act_tile: bool = False
+  mimo_using_adamw: bool = False
+  tree_branching: int = 4
+  tree_depth: int = 3
+  tree_width: int = 256
+  batch_split: bool = True
+
+  # Policy's objective and critics' targets.
+  beta: float = -1.0
+  std_ddof: int = 0
+  td_target_method: str = 'independent'
+  rem_mode: bool = False
+  perform_sarsa_q_eval: bool = False
+  use_ema_target_critic_params: bool = True
+  target_update_period: Optional[int] = None
+  use_random_weighting_in_critic_loss: bool = True
+  behavior_regularization_type: str = 'none'
+  behavior_regularization_alpha: float = 1.0
+  num_cql_actions: int = 2
+
+  # Phases.
+  num_bc_iters: int = 50_000
+  num_q_repr_pretrain_iters: int = 0
+  pretrain_temp: float = 1.0
+  use_sass: bool = False
+
+  # Entropy.
+  use_entropy_regularization: bool = True
+  entropy_coefficient: Optional[float] = None
+  target_entropy: Optional[float] = None
+
+  # Networks.
+  actor_network_hidden_sizes: Sequence[int] = (256, 256)
+  critic_network_hidden_sizes: Sequence[int] = (256, 256)
+  networks_init_type: str = 'glorot_also_dist'
+  critic_random_init: bool = False
+  critic_init_scale: float = 1.0
+
+  # Evaluation.
+  eval_mode: Optional[str] = None
+  eval_with_q_filter: bool = False
+  num_eval_samples: int = 10
+
+  def __post_init__(self):
+    validation.validate(self)
+
+  @property
+  def evaluation_mode(self) -> str:
+    """The `eval_mode` in force (the MSG specification, section 1.10)."""
+    if self.eval_with_q_filter:
+      return 'q_filter'
+    if self.eval_mode is not None:
+      return self.eval_mode
+    return 'mode' if self.ensemble_method == 'batch_ensemble' else 'sample'
+
+
+@dataclasses.dataclass
+class BatchEnsembleMSGConfig:
+  """Configuration options for MSG with batch ensembles, by the seeds' names.
+
+  The fields mean what they mean in `MSGConfig`; names and defaults are the
+  reference's (the MSG specification, section 3.2).
+
+  Attributes:
+    actor_hidden_sizes: `MSGConfig.actor_network_hidden_sizes`.
+    q_hidden_sizes: `MSGConfig.critic_network_hidden_sizes`.
+  """
+  policy_lr: float = 3e-5
+  q_lr: float = 3e-4
+  use_double_q: bool = True
+  ensemble_size: int = 16
+  beta: float = -1.0
+  behavior_regularization_type: str = 'none'
+  behavior_regularization_alpha: float = 1.0
+  num_bc_iters: int = 50_000
+  use_random_weighting_in_critic_loss: bool = True
+  entropy_coefficient: Optional[float] = None
+  target_entropy: Optional[float] = None
+  actor_hidden_sizes: Sequence[int] = (256, 256)
+  q_hidden_sizes: Sequence[int] = (256, 256)
+  num_sgd_steps_per_step: int = 1
+  batch_size: int = 256
+  batch_split: bool = True
+  eval_mode: Optional[str] = None
+
+  def to_msg_config(self) -> MSGConfig:
+    """The same options as an `MSGConfig`; raises ValueError as that does."""
+    options = dataclasses.asdict(self)
+    return MSGConfig(
+        ensemble_method='batch_ensemble',
+        actor_network_hidden_sizes=options.pop('actor_hidden_sizes'),
+        critic_network_hidden_sizes=options.pop('q_hidden_sizes'),
+        **options)

@@ -1,0 +1,99 @@
+"""Batch ensembles: members are rank-one modulations of shared matrices."""
+
+from typing import Sequence
+
+import haiku as hk
+import jax
+import jax.numpy as jnp
+
+from . import critic
+from . import initializers
+from . import members
+
+# The only parameter of a layer that its members share.
+_SHARED = 'w'
+
+
+class BatchEnsembleLinear(hk.Module):
+  """One member of `y = γ * (W (α * x)) + b`.
+
+  The MSG specification, section 1.8: W is shared, while the input vector α, the
+  output vector γ (both random signs at first) and the bias b are the member's.
+  """
+
+  def __init__(self, output_size: int, w_init, name=None):
+    super().__init__(name=name)
+    self._output_size = output_size
+    self._w_init = w_init
+
+  def __call__(self, x: jax.Array) -> jax.Array:
+    def random_signs(shape, dtype):
+      return jax.random.rademacher(hk.next_rng_key(), shape, dtype)
+
+    inputs, outputs = x.shape[-1], self._output_size
+    w = hk.get_parameter(_SHARED, (inputs, outputs), init=self._w_init)
+    alpha = hk.get_parameter('alpha', (1, inputs), init=random_signs)
+    gamma = hk.get_parameter('gamma', (1, outputs), init=random_signs)
+    b = hk.get_parameter('b', (1, outputs), init=jnp.zeros)
+    return gamma * ((alpha * x) @ w) + b
+
+
+def make_batch_ensemble(
+    observation_size: int,
+    action_size: int,
+    *,
+    num_members: int,
+    hidden_sizes: Sequence[int],
+    init: initializers.Initializers,
+    batch_split: bool = True,
+) -> critic.CriticEnsemble:
+  """An MLP of batch-ensemble layers (the MSG specification, section 1.8).
+
+  Args:
+    observation_size: O.
+    action_size: A.
+    num_members: N.
+    hidden_sizes: widths of the hidden ReLU layers.
+    init: weight initialisers.
+    batch_split: each member trains on B/N rows of its own, else on all of them.
+
+  Returns:
+    The ensemble; shared matrices are replicated over devices.
+  """
+
+  def forward(observation, action):
+    x = jnp.concatenate([observation, action], axis=-1)
+    for i, size in enumerate(hidden_sizes):
+      x = jax.nn.relu(
+          BatchEnsembleLinear(size, init.layer, name=f'linear_{i}')(x))
+    return BatchEnsembleLinear(1, init.layer, name='q')(x), x
+
+  network = hk.without_apply_rng(hk.transform(forward))
+
+  def member_leaves(params, num_devices):
+    del num_devices
+    return {module: {name: name != _SHARED for name in arrays}
+            for module, arrays in params.items()}
+
+  def init_fn(key):
+    args = (jnp.zeros((1, observation_size)), jnp.zeros((1, action_size)))
+    shared = network.init(key, *args)
+    own = jax.vmap(lambda k: network.init(k, *args))(
+        jax.random.split(key, num_members))
+    return jax.tree.map(lambda member, o, s: o if member else s,
+                        member_leaves(shared, 1), own, shared)
+
+  def apply(params, observation, action, first_member=0):
+    del first_member
+    q, features = members.map_members(
+        network.apply, params, observation, action, member_leaves(params, 1))
+    return critic.CriticOutput(q, features)
+
+  return critic.CriticEnsemble(
+      num_members=num_members,
+      init=init_fn,
+      apply=apply,
+      member_leaves=member_leaves,
+      shard_over='members',
+      member_batches='split' if batch_split else 'same',
+      independent_samples=True)
