@@ -14,14 +14,17 @@ next position is within reach of it has reward 1 and is terminal, and the rows
 after it go on, as in D4RL's v2 files. See the D4RL paper, appendix on AntMaze:
 https://arxiv.org/abs/2004.07219.
 
-The point is faster than the ant, and with D4RL's episodes of 700 and 1000
-steps it would hover in most of the data. `EPISODE_STEPS` is what most ways
-need, so that about half of the data travels.
+Two things differ from D4RL. The point is faster than the ant, and in episodes
+of 700 and 1000 steps it would hover most of the time: `EPISODE_STEPS` is what
+most ways need. And in 'play' and 'diverse' no way is longer than two thirds of
+the one that evaluation asks for: no episode shows all of it, and a policy has
+to stitch it from pieces. An imitator of the data stops at other goals.
 
 Usage:
   python -m acme_msg.datasets.pointmaze pointmaze-umaze-diverse
 """
 
+import functools
 import os
 import tempfile
 from typing import Dict, List, Tuple
@@ -41,7 +44,10 @@ VERSION = 1
 NUM_TRANSITIONS = 300_000
 
 # Steps per episode of collection.
-EPISODE_STEPS = {'umaze': 100, 'medium': 150, 'large': 200}
+EPISODE_STEPS = {'umaze': 80, 'medium': 100, 'large': 125}
+# The longest way of an episode, as a share of that from the start to the goal
+# of evaluation.
+_LONGEST_WAY = 2 / 3
 # The standard deviation of the noise on actions, as in D4RL.
 _ACTION_NOISE = 0.2
 # An episode's path and its goal lie off the cells' centres by up to this much,
@@ -58,19 +64,23 @@ _TURNING_DISTANCE = 1.0
 _LEAST_FORCE = 0.4
 
 
+@functools.lru_cache(maxsize=None)
+def _moves(maze: mazes.Maze, source: mazes.Cell, target: mazes.Cell) -> int:
+  """The length of the shortest way between two cells, in moves."""
+  return len(maze.shortest_path(source, target)) - 1
+
+
 def _draw_cells(task: pointmaze.Task,
                 rng: np.random.Generator) -> Tuple[mazes.Cell, mazes.Cell]:
   """Draws where an episode starts and what it aims at, two distinct cells."""
   maze = task.maze
   if task.protocol == 'fixed':
     return maze.start, maze.evaluation_goal
-  if task.protocol == 'play':
-    goals = maze.data_goals
-  else:
-    goals = maze.free_cells
-  goal = goals[rng.integers(len(goals))]
-  starts = [cell for cell in maze.free_cells if cell != goal]
-  return starts[rng.integers(len(starts))], goal
+  start = maze.free_cells[rng.integers(len(maze.free_cells))]
+  longest = _LONGEST_WAY * _moves(maze, maze.start, maze.evaluation_goal)
+  goals = maze.data_goals if task.protocol == 'play' else maze.free_cells
+  goals = [cell for cell in goals if 0 < _moves(maze, start, cell) <= longest]
+  return start, goals[rng.integers(len(goals))]
 
 
 def _collect_episode(task: pointmaze.Task, physics: pointmaze.PointMass,
