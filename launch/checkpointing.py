@@ -1,0 +1,84 @@
+"""Checkpoints of the learner and its counter, written together by Orbax."""
+
+import os
+from typing import Optional
+
+from acme import core
+from acme.utils import counting
+import jax
+import numpy as np
+from orbax import checkpoint as ocp
+
+_KEEP = 3
+
+
+def _directory(root_dir: str) -> str:
+  return os.path.join(root_dir, 'checkpoints')
+
+
+def latest_step(root_dir: str) -> Optional[int]:
+  """Returns the gradient step of a run's last complete checkpoint, or None."""
+  directory = _directory(root_dir)
+  if not os.path.isdir(directory):
+    return None
+  return max(ocp.utils.checkpoint_steps(directory), default=None)
+
+
+class CheckpointManager:
+  """Saves learner and counter at one moment, under one gradient step.
+
+  One process and one directory hold both, so that they cannot disagree, as
+  they can where two nodes save at different moments. Orbax writes to a
+  temporary name and renames it once complete: a checkpoint that was cut short
+  is never seen. The last three are kept.
+  """
+
+  def __init__(self, root_dir: str):
+    """Opens `root_dir/checkpoints`, made if missing.
+
+    Args:
+      root_dir: the run's directory, an absolute path.
+    """
+    self._manager = ocp.CheckpointManager(
+        _directory(root_dir),
+        options=ocp.CheckpointManagerOptions(
+            max_to_keep=_KEEP, enable_async_checkpointing=False,
+            cleanup_tmp_directories=True))
+
+  def save(self, step: int, learner: core.Learner,
+           counter: counting.Counter) -> None:
+    """Saves the state of gradient step `step`, unless that is saved already."""
+    if step in self._manager.all_steps():
+      return
+    counts = {k: np.asarray(v).item() for k, v in counter.get_counts().items()}
+    self._manager.save(step, args=ocp.args.Composite(
+        learner=ocp.args.StandardSave(_arrays(learner.save())),
+        counter=ocp.args.JsonSave(counts)))
+
+  def restore(self, learner: core.Learner, counter: counting.Counter) -> int:
+    """Restores the last checkpoint, if any.
+
+    Args:
+      learner: a freshly built learner, whose `save()` gives the structure.
+      counter: the master counter, without a parent.
+
+    Returns:
+      The checkpoint's gradient step; 0 if there is none.
+    """
+    step = self._manager.latest_step()
+    if step is None:
+      return 0
+    saved = self._manager.restore(step, args=ocp.args.Composite(
+        learner=ocp.args.StandardRestore(_arrays(learner.save())),
+        counter=ocp.args.JsonRestore()))
+    learner.restore(saved.learner)
+    counter.restore({'counts': saved.counter, 'cache': {}})
+    return step
+
+  def close(self) -> None:
+    self._manager.close()
+
+
+def _arrays(state):
+  # Orbax takes arrays, but no NumPy scalars.
+  return jax.tree_util.tree_map(np.asarray, state)

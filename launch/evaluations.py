@@ -1,0 +1,201 @@
+"""The evaluations of a run: which are outstanding, and what came of them."""
+
+import os
+import threading
+import time
+from typing import Callable, Dict, NamedTuple, Optional, Sequence, Tuple
+
+from acme.utils import loggers
+import numpy as np
+
+from . import lifetime
+
+_NAME = 'evaluations.npz'
+
+
+class Evaluation(NamedTuple):
+  """The episodes run with one set of weights.
+
+  Attributes:
+    returns: `[episodes]` float64, in the environment's own reward.
+    lengths: `[episodes]` int64, environment steps.
+    scores: `[episodes]` float64 normalised scores, or None.
+  """
+  returns: np.ndarray
+  lengths: np.ndarray
+  scores: Optional[np.ndarray]
+
+
+def load(root_dir: str) -> Dict[int, Evaluation]:
+  """Reads a run's `evaluations.npz`.
+
+  Args:
+    root_dir: the run's directory.
+
+  Returns:
+    The evaluations by gradient step, in ascending order; empty if there is no
+    file yet.
+  """
+  path = os.path.join(root_dir, _NAME)
+  if not os.path.exists(path):
+    return {}
+  with np.load(path) as f:
+    scores = f['scores'] if 'scores' in f else [None] * len(f['steps'])
+    rows = zip(f['steps'], f['returns'], f['lengths'], scores)
+    return {int(step): Evaluation(*row) for step, *row in rows}
+
+
+def _write(root_dir: str, done: Dict[int, Evaluation]) -> None:
+  """Writes `steps [E]`, `returns`, `lengths`, `scores [E, episodes]`."""
+  rows = [done[step] for step in sorted(done)]
+  columns = {
+      'steps': np.asarray(sorted(done), np.int64),
+      'returns': np.stack([row.returns for row in rows]),
+      'lengths': np.stack([row.lengths for row in rows]),
+  }
+  if rows[0].scores is not None:
+    columns['scores'] = np.stack([row.scores for row in rows])
+  path = os.path.join(root_dir, _NAME)
+  with open(path + '.tmp', 'wb') as f:
+    np.savez(f, **columns)
+    f.flush()
+    os.fsync(f.fileno())
+  os.replace(path + '.tmp', path)
+
+
+class Evaluations:
+  """Hands published weights to evaluators and keeps what they report.
+
+  Every published step is evaluated once, whichever evaluator takes it and
+  however long that takes. Evaluators have names: one that asks again while it
+  has not reported was restarted, and gets the same weights again. Safe to use
+  from several threads.
+  """
+
+  def __init__(
+      self,
+      root_dir: str,
+      first_step: int,
+      score_fn: Optional[Callable[[np.ndarray], Optional[np.ndarray]]] = None,
+      logger: Optional[loggers.Logger] = None):
+    """Continues the file in `root_dir`.
+
+    Args:
+      root_dir: the run's directory.
+      first_step: the gradient step the learner continues at. Evaluations after
+        it belong to weights which are about to be trained anew; they are made
+        again.
+      score_fn: maps returns `[episodes]` to scores `[episodes]` or None.
+      logger: gets one row per evaluation.
+    """
+    self._root_dir = root_dir
+    self._score_fn = score_fn
+    self._logger = logger
+    self._done = {step: evaluation for step, evaluation in
+                  load(root_dir).items() if step <= first_step}
+    self._waiting: Dict[int, bytes] = {}
+    self._claimed: Dict[str, Tuple[int, bytes]] = {}
+    self._changed = threading.Condition()
+
+  def publish(self, step: int, weights: bytes) -> None:
+    """Offers the weights of a gradient step, unless it is evaluated already."""
+    with self._changed:
+      if step not in self._done:
+        self._waiting[step] = weights
+        self._changed.notify_all()
+
+  def claim(self, evaluator: str,
+            timeout: float = 0.) -> Optional[Tuple[int, bytes]]:
+    """Returns the oldest unclaimed step with its weights.
+
+    Args:
+      evaluator: the name of who asks.
+      timeout: seconds to wait for one.
+
+    Returns:
+      The gradient step and its weights, or None if there is none.
+    """
+    with self._changed:
+      if evaluator not in self._claimed:
+        if not self._changed.wait_for(lambda: self._waiting, timeout):
+          return None
+        step = min(self._waiting)
+        self._claimed[evaluator] = (step, self._waiting.pop(step))
+      return self._claimed[evaluator]
+
+  def report(self, evaluator: str, returns: Sequence[float],
+             lengths: Sequence[int]) -> None:
+    """Keeps and writes what the evaluator's claimed weights achieved.
+
+    Args:
+      evaluator: the name under which they were claimed.
+      returns: `[episodes]` undiscounted returns.
+      lengths: `[episodes]` environment steps.
+
+    Raises:
+      ValueError: if the evaluator has claimed nothing.
+    """
+    with self._changed:
+      if evaluator not in self._claimed:
+        raise ValueError(f'Evaluator {evaluator!r} reports what it never '
+                         'claimed.')
+      step, _ = self._claimed[evaluator]
+      returns = np.asarray(returns, np.float64)
+      lengths = np.asarray(lengths, np.int64)
+      scores = self._score_fn(returns) if self._score_fn else None
+      if scores is not None:
+        scores = np.asarray(scores, np.float64)
+      self._done[step] = Evaluation(returns, lengths, scores)
+      _write(self._root_dir, self._done)
+      self._log(step, self._done[step])
+      del self._claimed[evaluator]
+      self._changed.notify_all()
+
+  def _log(self, step: int, evaluation: Evaluation) -> None:
+    returns, lengths, scores = evaluation
+    row = {
+        'learner_steps': step,
+        'episodes': len(returns),
+        'return_mean': returns.mean(),
+        'return_std': returns.std(),
+        'return_min': returns.min(),
+        'return_max': returns.max(),
+        'length_mean': lengths.mean(),
+    }
+    if scores is not None:
+      row.update(score_mean=scores.mean(), score_std=scores.std())
+    if self._logger:
+      self._logger.write(row)
+
+  def last_result(self) -> str:
+    """Returns the last evaluation's mean in words; empty if there is none."""
+    with self._changed:
+      if not self._done:
+        return ''
+      step = max(self._done)
+      returns, _, scores = self._done[step]
+    if scores is None:
+      return f'return {returns.mean():.4g} at step {step:,}'
+    return f'score {scores.mean():.4g} at step {step:,}'
+
+  def outstanding(self, before: Optional[int] = None) -> int:
+    """Returns how many published steps (below `before`) are not reported."""
+    with self._changed:
+      steps = [*self._waiting, *(step for step, _ in self._claimed.values())]
+    return sum(before is None or step < before for step in steps)
+
+  def wait(self, stop: threading.Event, before: Optional[int] = None,
+           at_most: int = 0) -> None:
+    """Blocks until at most so many steps (below `before`) are outstanding.
+
+    Args:
+      stop: ends the waiting.
+      before: a gradient step; None counts all steps.
+      at_most: how many may remain.
+
+    Raises:
+      lifetime.Stopped: if `stop` was set first.
+    """
+    while self.outstanding(before) > at_most:
+      lifetime.check(stop)
+      time.sleep(0.05)
