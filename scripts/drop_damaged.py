@@ -7,6 +7,7 @@ install them again.
 """
 
 from importlib import metadata
+import pathlib
 import shutil
 import sys
 import sysconfig
@@ -26,10 +27,10 @@ def is_complete(distribution: metadata.Distribution) -> bool:
 
 
 def main(folder: str) -> None:
-  for distribution in metadata.distributions(path=[folder]):
-    if not is_complete(distribution):
-      print(f'Installing {distribution.name} again: some files are missing.')
-      shutil.rmtree(distribution._path)
+  for path in pathlib.Path(folder).glob('*.dist-info'):
+    if not is_complete(metadata.Distribution.at(path)):
+      print(f'Installing {path.stem} again: some of its files are missing.')
+      shutil.rmtree(path)
 
 
 if __name__ == '__main__':

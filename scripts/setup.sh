@@ -142,8 +142,9 @@ set_up_base() {
 
 # What is missing for compiling a Python extension, in a word; else nothing.
 missing_for_compiling() {
-  if ! command -v gcc >/dev/null; then
-    echo 'a C compiler (gcc)'
+  local compiler=${CC:-gcc}
+  if ! command -v "${compiler%% *}" >/dev/null; then
+    echo "a C compiler ($compiler)"
   elif [ ! -e "$("$python" -c 'import sysconfig
 print(sysconfig.get_path("include"))')/Python.h" ]; then
     echo 'the headers of Python 3.10 (python3.10-dev)'
