@@ -5,7 +5,8 @@ from one to the next, with Gaussian noise on its actions. Where it starts and
 what it aims at is drawn per episode, by the task's protocol:
 
   * 'fixed' (pointmaze-umaze): from the start to the goal of evaluation.
-  * 'play': from any free cell to one of the hand-picked goals.
+  * 'play': from any free cell to one of the hand-picked goals, of which the
+    start of evaluation is one here, for its surroundings to be covered.
   * 'diverse': from any free cell to any other.
 
 Nothing ends at a goal: the controller hovers there until the episode is cut.
@@ -16,9 +17,9 @@ https://arxiv.org/abs/2004.07219.
 
 Two things differ from D4RL. The point is faster than the ant, and in episodes
 of 700 and 1000 steps it would hover most of the time: `EPISODE_STEPS` is what
-most ways need. And in 'play' and 'diverse' no way is longer than two thirds of
-the one that evaluation asks for: no episode shows all of it, and a policy has
-to stitch it from pieces. An imitator of the data stops at other goals.
+most ways need. And in 'play' and 'diverse' no way is longer than 80% of the
+one that evaluation asks for: no episode shows all of it, and a policy has to
+stitch it from pieces. An imitator of the data stops at other goals.
 
 Usage:
   python -m acme_msg.datasets.pointmaze pointmaze-umaze-diverse
@@ -44,10 +45,10 @@ VERSION = 1
 NUM_TRANSITIONS = 300_000
 
 # Steps per episode of collection.
-EPISODE_STEPS = {'umaze': 80, 'medium': 100, 'large': 125}
+EPISODE_STEPS = {'umaze': 80, 'medium': 110, 'large': 150}
 # The longest way of an episode, as a share of that from the start to the goal
 # of evaluation.
-_LONGEST_WAY = 2 / 3
+_LONGEST_WAY = 0.8
 # The standard deviation of the noise on actions, as in D4RL.
 _ACTION_NOISE = 0.2
 # An episode's path and its goal lie off the cells' centres by up to this much,
@@ -78,7 +79,9 @@ def _draw_cells(task: pointmaze.Task,
     return maze.start, maze.evaluation_goal
   start = maze.free_cells[rng.integers(len(maze.free_cells))]
   longest = _LONGEST_WAY * _moves(maze, maze.start, maze.evaluation_goal)
-  goals = maze.data_goals if task.protocol == 'play' else maze.free_cells
+  goals = maze.free_cells
+  if task.protocol == 'play':
+    goals = [maze.start] + maze.data_goals
   goals = [cell for cell in goals if 0 < _moves(maze, start, cell) <= longest]
   return start, goals[rng.integers(len(goals))]
 
