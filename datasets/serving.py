@@ -178,7 +178,7 @@ def drain(
   if table not in tables:
     raise ValueError(
         f'the Reverb server at {address} has no table {table!r}; it has: '
-        f'{", ".join(tables)}.')
+        f'{", ".join(sorted(tables))}.')
   started = time.time()
   received = _in_thread(_samples(client, table), timeout)
   try:

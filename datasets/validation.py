@@ -122,12 +122,12 @@ def check_actions(source: str, name: str, action: np.ndarray):
   if largest <= 1:
     return
   row, column = np.argwhere(np.abs(action) == np.float32(largest))[0]
-  found = (f'{source}: field {name!r} is {action[row, column]} at [{row}, '
+  found = (f'{source}: field {name!r} is {action[row, column]:g} at [{row}, '
            f'{column}], outside [-1, 1]')
   if largest > 1 + ACTION_TOLERANCE:
     raise ValueError(
         f'{found}; rescale the actions to [-1, 1], or clip them, in the file.')
-  logging.warning('%s by a rounding error; it is used as it is.', found)
+  logging.warning('%s by a little; it is used as it is.', found)
 
 
 def warn_of_constant_reward(source: str, name: str, reward: np.ndarray):
