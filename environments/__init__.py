@@ -2,6 +2,8 @@
 
 import dm_env
 
+from .scores import normalized_score
+
 
 def make_environment(task_class: str, task_name: str,
                      seed: int) -> dm_env.Environment:
