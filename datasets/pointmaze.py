@@ -41,7 +41,7 @@ from ..environments import pointmaze
 
 # Part of every file's name: to be raised when the data that a seed gives
 # changes, so that files of an older generator are never taken for new ones.
-VERSION = 1
+VERSION = 2
 NUM_TRANSITIONS = 300_000
 
 # Steps per episode of collection.
@@ -127,6 +127,14 @@ def _collect_episode(task: pointmaze.Task, physics: pointmaze.PointMass,
   }
 
 
+def _validated(task_name: str, num_transitions: int) -> pointmaze.Task:
+  """Returns the task, after a check of both arguments."""
+  if num_transitions < 1:
+    raise ValueError(f'num_transitions has to be at least 1, found '
+                     f'{num_transitions}.')
+  return pointmaze.get_task(task_name)
+
+
 def generate(task_name: str, num_transitions: int = NUM_TRANSITIONS,
              seed: int = 0) -> Dict[str, np.ndarray]:
   """Generates a dataset; the same arguments give the same one.
@@ -145,10 +153,7 @@ def generate(task_name: str, num_transitions: int = NUM_TRANSITIONS,
   Raises:
     ValueError: if there is no such task or `num_transitions` is below 1.
   """
-  task = pointmaze.get_task(task_name)
-  if num_transitions < 1:
-    raise ValueError(f'num_transitions has to be at least 1, found '
-                     f'{num_transitions}.')
+  task = _validated(task_name, num_transitions)
   rng = np.random.default_rng(seed)
   physics = pointmaze.PointMass(task.maze)
   limit = EPISODE_STEPS[task.maze.name]
@@ -205,7 +210,7 @@ def write(path: str, task_name: str, num_transitions: int = NUM_TRANSITIONS,
   if os.path.exists(path):
     raise FileExistsError(f'{path} exists and is not overwritten; remove it '
                           f'or name another file.')
-  task = pointmaze.get_task(task_name)
+  task = _validated(task_name, num_transitions)
   folder = os.path.dirname(os.path.abspath(path))
   os.makedirs(folder, exist_ok=True)
   # The file appears under its name at once and complete.

@@ -19,11 +19,11 @@ from . import mazes
 STEP_SECONDS = 0.1
 _SUBSTEPS = 5
 
-# The speed, along one axis, that full force reaches: 0.6 units per step, three
-# times the ant's. From the start to the goal a fast path then takes about 40
-# steps in umaze, 90 in medium and 110 in large, after which a discount of 0.99
-# leaves a third to two thirds of the reward. At the ant's speed it would leave
-# a few percent, which the noise of learned values drowns.
+# The speed, along one axis, that full force reaches: 0.5 units per step, more
+# than twice the ant's. A good policy then takes about 50 steps from the start
+# to the goal in umaze, 80 in medium and 110 in large, after which a discount of
+# 0.99 leaves 61%, 46% and 34% of the reward. At the ant's speed it would leave
+# 29%, 14% and 7%, which errors of learned values easily drown.
 TOP_SPEED = 0.5 / STEP_SECONDS
 # Seconds to get within 1/e of a new speed: quick enough to turn within a cell,
 # slow enough that the velocity in the observation matters.
