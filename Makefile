@@ -32,13 +32,16 @@ UV_COMPILE = uv pip compile --quiet --upgrade --python-version 3.10 \
   --generate-hashes --no-emit-index-url --no-emit-find-links \
   --annotation-style line --custom-compile-command 'make lock'
 lock:
-	@command -v uv >/dev/null || { echo 'make lock: uv was not found: install it from https://docs.astral.sh/uv.' >&2; exit 1; }
+	@command -v uv >/dev/null || \
+	  { echo 'make lock: install uv first (docs.astral.sh/uv).' >&2; exit 1; }
 	@$(UV_COMPILE) requirements.in -o requirements.lock
-	@$(UV_COMPILE) --no-deps -c requirements.lock requirements-d4rl.in -o requirements-d4rl.lock
+	@$(UV_COMPILE) --no-deps -c requirements.lock requirements-d4rl.in \
+	  -o requirements-d4rl.lock
 
 wheel:
 	@bash scripts/setup.sh base
-	@.venv/bin/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+	@.venv/bin/python -m pip wheel --quiet --no-deps --no-build-isolation \
+	  --wheel-dir dist .
 	@rm -rf build
 	@ls dist/*.whl
 

@@ -1,7 +1,7 @@
 """Restores the names of older JAX releases that dm-acme 0.4.0 refers to.
 
-Acme 0.4.0 was written against the JAX of early 2022. Each name is set only where
-the installed JAX lacks it, and nothing else in this project patches a library.
+Acme 0.4.0 was written against the JAX of early 2022. Each name is set only
+where the installed JAX lacks it, and nothing else here patches a library.
 Importing anything of `acme_msg` imports this module, which must come before the
 first import of `acme`.
 """

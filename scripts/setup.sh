@@ -55,15 +55,16 @@ find_python() {
     die "uv could not fetch Python 3.10: connect this machine to the network" \
       "or install Python 3.10, then run the command again."
   fi
-  die "Python 3.10 with its venv module was not found: install it (Ubuntu 22.04:" \
-    "python3.10-venv; elsewhere: pyenv install 3.10) or install uv, which" \
-    "fetches it, then run the command again; PYTHON=/path/to/python3.10 names" \
-    "one that is not on the PATH."
+  die "Python 3.10 with its venv module was not found: install it (Ubuntu" \
+    "22.04: python3.10-venv; elsewhere: pyenv install 3.10) or install uv," \
+    "which fetches it, then run the command again; PYTHON=/path/to/python3.10" \
+    "names one that is not on the PATH."
 }
 
 # Says why the last command failed, as far as its log tells, and ends.
 explain_failure() {
-  if grep -qE 'NewConnectionError|ConnectTimeout|ReadTimeout|name resolution|Network is unreachable|ProxyError' "$log"; then
+  if grep -qE 'NewConnectionError|ConnectTimeout|ReadTimeout|ProxyError' "$log"
+  then
     die "the package index cannot be reached: connect this machine to the" \
       "network (or set pip's proxy or mirror) and run the command again; what" \
       "is installed is kept (log: $log)."
@@ -75,7 +76,7 @@ explain_failure() {
   die "$1 failed as shown; the whole log is $log."
 }
 
-# Installs with pip: everything into the log, a line now and then for the reader.
+# Installs with pip: all it says goes to the log, a line now and then is shown.
 pip_install() {
   local what=$1 total=$2 seen=0 line
   shift 2

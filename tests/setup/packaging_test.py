@@ -68,7 +68,8 @@ def test_the_wheel_holds_every_file_of_the_rooms_and_nothing_else(wheel):
   held = {
       pathlib.PurePosixPath(name) for name in wheel.namelist()
       if '.dist-info/' not in name}
-  assert held == {pathlib.PurePosixPath('acme_msg', file) for file in _sources()}
+  assert held == {
+      pathlib.PurePosixPath('acme_msg', file) for file in _sources()}
 
 
 def test_what_setup_py_requires_is_what_the_lock_is_made_from(wheel):
