@@ -1,1 +1,1 @@
-
+"""Agents; each in the shape of an Acme agent."""

@@ -106,8 +106,9 @@ def make_policy(
     action_size: int,
     hidden_sizes: Sequence[int] = (256, 256),
     networks_init_type: str = 'glorot_also_dist',
+    min_scale: float = 1e-2,
 ) -> policy.PolicyNetwork:
   """Builds the policy; see `policy.make_policy`."""
   return policy.make_policy(
       observation_size, action_size, tuple(hidden_sizes),
-      initializers.make(networks_init_type))
+      initializers.make(networks_init_type), min_scale)

@@ -9,8 +9,6 @@ import jax.numpy as jnp
 from . import initializers
 from . import tanh_normal
 
-_MIN_SCALE = 1e-2
-
 
 class PolicyNetwork(NamedTuple):
   """A policy as pure functions.
@@ -28,7 +26,7 @@ def make_policy(
     action_size: int,
     hidden_sizes: Sequence[int],
     init: initializers.Initializers,
-    min_scale: float = _MIN_SCALE,
+    min_scale: float,
 ) -> PolicyNetwork:
   """Builds the policy of the MSG specification, section 2.1.
 
@@ -57,3 +55,20 @@ def make_policy(
   return PolicyNetwork(
       init=lambda key: network.init(key, jnp.zeros((1, observation_size))),
       apply=network.apply)
+
+
+def sample_fn(network: PolicyNetwork):
+  """Makes `fn(params, key, observation [..., O])` that samples `[..., A]`."""
+  def sample(params, key, observation):
+    distribution = network.apply(params, observation)
+    return tanh_normal.sample(
+        distribution, jax.random.normal(key, distribution.loc.shape))
+  return sample
+
+
+def mode_fn(network: PolicyNetwork):
+  """Makes `fn(params, key, observation [..., O])`: the squashed mean."""
+  def mode(params, key, observation):
+    del key
+    return tanh_normal.mode(network.apply(params, observation))
+  return mode

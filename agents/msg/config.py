@@ -1,7 +1,7 @@
 """MSG config."""
 
 import dataclasses
-from typing import Optional, Sequence
+from typing import Optional, Sequence, Tuple
 
 from . import validation
 
@@ -132,6 +132,14 @@ class MSGConfig:
 
   def __post_init__(self):
     validation.validate(self)
+
+  @property
+  def options_with_next_actions(self) -> Tuple[str, ...]:
+    """The options in force that need the data's next actions."""
+    return tuple(
+        name for name in (
+            'use_sass', 'num_q_repr_pretrain_iters', 'perform_sarsa_q_eval')
+        if getattr(self, name))
 
   @property
   def evaluation_mode(self) -> str:

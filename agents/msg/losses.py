@@ -10,7 +10,7 @@ from typing import NamedTuple, Optional
 import jax
 import jax.numpy as jnp
 
-from . import sharding
+from .. import sharding
 
 
 def safe_sqrt(x: jax.Array) -> jax.Array:

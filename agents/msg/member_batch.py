@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from . import config as msg_config
-from . import sharding
+from .. import sharding
 from ... import networks as networks_lib
 from ...networks import tanh_normal
 

@@ -15,8 +15,8 @@ import optax
 from . import config as msg_config
 from . import losses
 from . import member_batch
-from . import metrics as metrics_lib
-from . import sharding
+from .. import metrics as metrics_lib
+from .. import sharding
 from ... import networks as networks_lib
 from ...networks import tanh_normal
 

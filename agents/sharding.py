@@ -169,15 +169,25 @@ def make_shard(critic: Any, batch_size: int, num_devices: int) -> Shard:
     ValueError: if D does not divide what is to be divided; the message lists
       the numbers that would do.
   """
-  name, size = {
-      'members': ('ensemble_size', critic.num_members),
-      'batch': ('batch_size', batch_size)}[critic.shard_over]
+  if critic.shard_over == 'batch':
+    return divide_batch(batch_size, num_devices, critic.num_members)
+  _check_divides(num_devices, 'ensemble_size', critic.num_members)
+  return Shard(num_devices, critic.num_members, 'members')
+
+
+def divide_batch(
+    batch_size: int, num_devices: int, num_members: int = 1) -> Shard:
+  """Divides the batch over devices; raises ValueError if that leaves a rest."""
+  _check_divides(num_devices, 'batch_size', batch_size)
+  return Shard(num_devices, num_members, 'batch')
+
+
+def _check_divides(num_devices: int, name: str, size: int):
   if size % num_devices:
     divisors = [d for d in range(1, size + 1) if size % d == 0]
     raise ValueError(
         f'{name}={size} cannot be divided over {num_devices} devices; use '
         f'one of {divisors} devices, or change {name}.')
-  return Shard(num_devices, critic.num_members, critic.shard_over)
 
 
 def parallel_map(program: Callable[..., Any], devices: Sequence[Any],

@@ -1,0 +1,35 @@
+"""Actors for plain feed-forward policies."""
+
+from typing import Optional, Sequence
+
+from acme import core
+from acme.agents.jax import actor_core
+from acme.agents.jax import actors
+from acme.jax import variable_utils
+import jax
+
+
+def make_actor(
+    random_key: jax.Array,
+    policy: actor_core.FeedForwardPolicy,
+    variable_source: core.VariableSource,
+    variables: Sequence[str] = ('policy',),
+    adder: Optional[object] = None,
+) -> core.Actor:
+  """An Acme actor that keeps one set of weights for a whole episode.
+
+  Args:
+    random_key: seeds the policy.
+    policy: `policy(params, key, observation [B, O]) -> action [B, A]`.
+    variable_source: where the weights come from.
+    variables: names of the weights; with more than one, `params` is their list.
+    adder: records what the actor does, for online learning.
+
+  Returns:
+    The actor; it runs on the CPU.
+  """
+  client = variable_utils.VariableClient(
+      variable_source, list(variables), device='cpu')
+  return actors.GenericActor(
+      actor_core.batched_feed_forward_to_actor_core(policy), random_key,
+      client, adder=adder, per_episode_update=True)

@@ -1,0 +1,47 @@
+"""Behaviour-cloning config."""
+
+import dataclasses
+from typing import Optional, Sequence
+
+
+@dataclasses.dataclass
+class BCConfig:
+  """Configuration options for behaviour cloning.
+
+  Defaults are the reference's (the MSG specification, section 3.4).
+
+  Attributes:
+    policy_lr: learning rate.
+    loss: 'mle' (negative log-likelihood) or 'mse' (squared error of the mode).
+    batch_size: B, transitions per gradient step.
+    num_sgd_steps_per_step: S, gradient steps per learner step.
+    actor_network_hidden_sizes: hidden layers of the policy.
+    networks_init_type: see `networks.initializers.make`.
+    eval_mode: 'mode' or 'sample'; None is 'mode', as in the reference.
+
+  Raises:
+    ValueError: naming option and value, if one makes no sense.
+  """
+  policy_lr: float = 1e-4
+  loss: str = 'mle'
+  batch_size: int = 256
+  num_sgd_steps_per_step: int = 1
+  actor_network_hidden_sizes: Sequence[int] = (256, 256, 256)
+  networks_init_type: str = 'glorot_also_dist'
+  eval_mode: Optional[str] = None
+
+  def __post_init__(self):
+    for name, choices in (
+        ('loss', ('mle', 'mse')), ('eval_mode', (None, 'mode', 'sample'))):
+      if getattr(self, name) not in choices:
+        raise ValueError(
+            f'{name}={getattr(self, name)!r} is not one of {choices}.')
+    for name in ('policy_lr', 'batch_size', 'num_sgd_steps_per_step'):
+      if getattr(self, name) <= 0:
+        raise ValueError(
+            f'{name}={getattr(self, name)} must be greater than zero.')
+
+  @property
+  def evaluation_mode(self) -> str:
+    """The `eval_mode` in force."""
+    return self.eval_mode or 'mode'

@@ -1,0 +1,43 @@
+"""The behaviour-cloning learner."""
+
+from typing import Any, Optional, Sequence
+
+from acme.utils import counting
+from acme.utils import loggers
+import jax
+import optax
+
+from . import config as bc_config
+from . import update
+from .. import learning
+from .. import program
+from .. import sharding
+from ... import networks as networks_lib
+
+
+class BCLearner(learning.OfflineLearner):
+  """Fits a policy to the data's actions, with the batch spread over devices."""
+
+  def __init__(
+      self,
+      policy: networks_lib.PolicyNetwork,
+      config: bc_config.BCConfig,
+      random_key: jax.Array,
+      dataset: learning.Dataset,
+      counter: Optional[counting.Counter] = None,
+      logger: Optional[loggers.Logger] = None,
+      devices: Optional[Sequence[Any]] = None,
+  ):
+    """Initialises the learner; arguments are those of `MSGLearner`."""
+    devices = list(devices or jax.local_devices())
+    optimizer = optax.adam(config.policy_lr)
+    shard = sharding.divide_batch(config.batch_size, len(devices))
+    state = jax.jit(
+        lambda key: update.init_state(key, policy, optimizer))(random_key)
+    super().__init__(
+        program.Program(
+            update.make_update_step(policy, config, optimizer, shard),
+            state, jax.tree.map(lambda _: False, state), shard, devices,
+            config.num_sgd_steps_per_step, config.batch_size),
+        {'policy': 'policy_params'}, dataset, config.num_sgd_steps_per_step,
+        counter=counter, logger=logger)

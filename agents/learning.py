@@ -1,0 +1,121 @@
+"""An Acme learner around a program of gradient steps."""
+
+import time
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Union
+
+import acme
+from acme import types
+from acme.utils import counting
+from acme.utils import loggers
+
+from . import metrics as metrics_lib
+from . import program as program_lib
+
+# A whole dataset, or an iterator of batches of S * B transitions.
+Dataset = Union[types.Transition, Iterator[types.Transition]]
+
+
+class OfflineLearner(acme.Learner):
+  """Runs a program's gradient steps on a resident dataset or on batches.
+
+  A dataset that is one `Transition` is put on the devices as a whole, and
+  minibatches are drawn from it inside the compiled loop. From an iterator each
+  step takes one batch of `S * B` transitions.
+  """
+
+  def __init__(
+      self,
+      program: program_lib.Program,
+      variables: Dict[str, str],
+      dataset: Dataset,
+      num_sgd_steps_per_step: int,
+      needs_next_actions: Sequence[str] = (),
+      counter: Optional[counting.Counter] = None,
+      logger: Optional[loggers.Logger] = None,
+  ):
+    """Initialises the learner.
+
+    Args:
+      program: the gradient steps.
+      variables: for each variable that actors may ask for, the field of the
+        program's state that holds it.
+      dataset: a whole dataset or an iterator of batches.
+      num_sgd_steps_per_step: S, what each step counts.
+      needs_next_actions: options in force that need the data's next actions.
+      counter: counts gradient steps as 'learner_steps' and seconds.
+      logger: gets the metrics of each step.
+
+    Raises:
+      ValueError: if the dataset lacks the next actions that are needed.
+    """
+    self._program = program
+    self._variables = variables
+    self._num_sgd_steps_per_step = num_sgd_steps_per_step
+    self._needs_next_actions = tuple(needs_next_actions)
+    self._counter = counter or counting.Counter(prefix='learner')
+    self._logger = logger or loggers.make_default_logger(
+        'learner', save_data=False, steps_key='learner_steps')
+    self._timestamp = None
+    self._batches, self._resident = None, None
+    if isinstance(dataset, types.Transition):
+      self._resident = program.put_dataset(self._used_fields(dataset))
+    else:
+      self._batches = iter(dataset)
+
+  def _used_fields(self, transition: types.Transition) -> types.Transition:
+    """Drops what no gradient step reads, and refuses what lacks something."""
+    extras = ()
+    if self._needs_next_actions:
+      try:
+        extras = {'next_action': transition.extras['next_action']}
+      except (KeyError, IndexError, TypeError):
+        raise ValueError(
+            f'{" and ".join(self._needs_next_actions)} needs the data\'s next '
+            "actions, but its transitions have no extras['next_action']. Use "
+            'a dataset that has them, or turn the option off.') from None
+    return transition._replace(extras=extras)
+
+  def step(self):
+    """Runs S gradient steps, counts and logs them."""
+    if self._resident is not None:
+      metrics = self._program.run_resident(self._resident)
+    else:
+      metrics = self._program.run_batches(
+          self._used_fields(next(self._batches)))
+    metrics = metrics_lib.to_host(metrics)
+    now = time.time()
+    elapsed = 0. if self._timestamp is None else now - self._timestamp
+    self._timestamp = now
+    counts = self._counter.increment(
+        steps=self._num_sgd_steps_per_step, walltime=elapsed)
+    self._logger.write({**metrics, **counts})
+
+  def get_variables(self, names: Sequence[str]) -> List[Any]:
+    """Returns variables by name, as NumPy arrays.
+
+    Raises:
+      KeyError: if there is no such variable; the message lists those there are.
+    """
+    for name in names:
+      if name not in self._variables:
+        raise KeyError(f'There is no variable {name!r}; this learner has '
+                       f'{sorted(self._variables)}.')
+    return [self._program.get(self._variables[name]) for name in names]
+
+  def save(self) -> Any:
+    """Returns the training state, as NumPy arrays of global shapes.
+
+    Raises:
+      AssertionError: if devices differ in what they should share.
+    """
+    self._program.assert_replicated()
+    return self._program.state
+
+  def restore(self, state: Any):
+    """Takes up a state from `save`, made on any number of devices."""
+    self._program.state = state
+
+  @property
+  def num_traces(self) -> int:
+    """How often gradient steps were traced."""
+    return self._program.num_traces

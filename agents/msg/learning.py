@@ -1,0 +1,67 @@
+"""The MSG learner."""
+
+from typing import Any, Optional, Sequence
+
+from acme.utils import counting
+from acme.utils import loggers
+import jax
+
+from . import config as msg_config
+from . import update
+from .. import learning
+from .. import program
+from .. import sharding
+from ... import networks as networks_lib
+
+
+class MSGLearner(learning.OfflineLearner):
+  """Learns a policy and an ensemble of critics from a fixed dataset.
+
+  The ensemble (or the batch, for variants that share a trunk) is spread over
+  the devices; each `step` runs `num_sgd_steps_per_step` gradient steps there.
+  """
+
+  def __init__(
+      self,
+      networks: networks_lib.MSGNetworks,
+      config: msg_config.MSGConfig,
+      random_key: jax.Array,
+      dataset: learning.Dataset,
+      counter: Optional[counting.Counter] = None,
+      logger: Optional[loggers.Logger] = None,
+      devices: Optional[Sequence[Any]] = None,
+  ):
+    """Initialises the learner.
+
+    Args:
+      networks: policy and critics.
+      config: the agent's options.
+      random_key: seeds parameters and all later randomness.
+      dataset: a whole dataset or an iterator of batches of S * B transitions.
+      counter: counts gradient steps as 'learner_steps'.
+      logger: gets the metrics of each step.
+      devices: where to run; all local devices by default.
+
+    Raises:
+      ValueError: if the number of devices does not divide the ensemble (or the
+        batch), or the dataset lacks what an option needs.
+    """
+    devices = list(devices or jax.local_devices())
+    optimizers = update.make_optimizers(config)
+    shard = sharding.make_shard(
+        networks.critic, config.batch_size, len(devices))
+    state = jax.jit(
+        lambda key: update.init_state(key, networks, optimizers))(random_key)
+    super().__init__(
+        program.Program(
+            update.make_update_step(networks, config, optimizers, shard),
+            state,
+            update.split_leaves(
+                state, networks.critic, optimizers, len(devices)),
+            shard, devices, config.num_sgd_steps_per_step, config.batch_size),
+        {'policy': 'policy_params', 'critic': 'critic_params'},
+        dataset,
+        config.num_sgd_steps_per_step,
+        needs_next_actions=config.options_with_next_actions,
+        counter=counter,
+        logger=logger)
