@@ -8,6 +8,7 @@ form either.
 """
 
 import os
+import tempfile
 from typing import NamedTuple, Optional
 
 from acme import types
@@ -138,6 +139,55 @@ def load_steps(
       is_first=np.concatenate([[True], is_last[:-1]]),
       is_last=is_last,
       is_terminal=is_terminal)
+
+
+def write(steps: steps_lib.Steps, path: str):
+  """Writes steps as a file: `load_steps` backwards.
+
+  The step that follows a terminal one has no row, except at the very end of the
+  file, where D4RL needs a row after the last transition. It is written under a
+  temporary name beside `path` and then renamed.
+
+  Args:
+    steps: T steps.
+    path: of a file that does not exist yet.
+
+  Raises:
+    FileExistsError: if something is at `path`.
+    ValueError: if the steps are malformed, or a discount is neither 0 nor 1,
+      which the layout cannot hold.
+  """
+  if os.path.lexists(path):
+    raise FileExistsError(
+        f'{path} exists, and nothing is overwritten; name another file, or '
+        'move this one away.')
+  validation.check_layout(path, steps._asdict(), steps_lib.RANKS)
+  ends = np.append(steps.is_terminal[1:], False)
+  terminal = (ends | (steps.discount == 0)) & ~steps.is_last
+  bad = np.flatnonzero((steps.discount != 1) & ~terminal & ~steps.is_last)
+  if bad.size:
+    raise ValueError(
+        f'the discount is {steps.discount[bad[0]]} at step {bad[0]}; D4RL\'s '
+        'layout can hold 0 and 1 only.')
+  keep = ~steps.is_terminal
+  keep[-1] = True
+  columns = {
+      'observations': steps.observation, 'actions': steps.action,
+      'rewards': steps.reward, 'terminals': terminal,
+      'timeouts': steps.is_last}
+  parent, name = os.path.split(os.path.abspath(path))
+  os.makedirs(parent, exist_ok=True)
+  handle, temporary = tempfile.mkstemp(prefix=f'.{name}.', dir=parent)
+  os.close(handle)
+  try:
+    with h5py.File(temporary, 'w') as file:
+      for field, column in columns.items():
+        file.create_dataset(field, data=column[keep], compression='gzip')
+    os.chmod(temporary, 0o644)  # mkstemp makes it private.
+    os.rename(temporary, path)
+  except BaseException:
+    os.remove(temporary)
+    raise
 
 
 class _Rows(NamedTuple):

@@ -32,6 +32,11 @@ class Steps(NamedTuple):
   is_terminal: np.ndarray
 
 
+# By field: 2 for vectors, 1 for scalars.
+RANKS = {name: 2 if name in ('observation', 'action') else 1
+         for name in Steps._fields}
+
+
 def to_transitions(steps: Steps) -> types.Transition:
   """Pairs each step with the one after it in its episode.
 
