@@ -12,6 +12,10 @@ import tensorflow as tf
 
 LoggerFn = Callable[..., loggers.Logger]
 
+# TensorFlow only writes files here; the accelerators are JAX's. Must be said
+# before anything, Reverb for one, has TensorFlow look for them.
+tf.config.set_visible_devices([], 'GPU')
+
 # Every other label, such as that of the evaluations, shows each of its rows.
 _SECONDS_BETWEEN_ROWS = {'learner': 1.}
 _SECONDS_BETWEEN_LINES = {'learner': 10.}
@@ -100,9 +104,6 @@ def make_logger_fn(root_dir: str) -> LoggerFn:
     `logger_fn(label, steps_key=None, task_instance=0)`, as Acme's builders want
     it.
   """
-  # TensorFlow only writes files here; the accelerators are JAX's.
-  tf.config.set_visible_devices([], 'GPU')
-
   def logger_fn(label: str, steps_key: Optional[str] = None,
                 task_instance: int = 0) -> loggers.Logger:
     del task_instance  # One process writes each label.

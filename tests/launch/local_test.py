@@ -1,0 +1,252 @@
+"""Tests whole runs: in one process, in threads and in real processes."""
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import time
+
+from acme_msg.launch import checkpointing
+from acme_msg.launch import evaluations
+from acme_msg.launch import local
+
+from acme.utils import counting
+from acme.utils import loggers
+import cloning
+import jax
+import numpy as np
+import psutil
+import pytest
+
+# How long anything may take on a busy machine before it counts as hanging.
+_TIMEOUT = 240
+
+
+def _state(root_dir, step):
+  """Returns the parameters saved at a gradient step, and the counts."""
+  assert checkpointing.latest_step(root_dir) == step
+  experiment = cloning.make_experiment(root_dir)
+  learner = experiment.builder.make_learner(
+      jax.random.PRNGKey(7),
+      cloning.make_network(experiment.environment_spec()),
+      cloning.load_dataset(), lambda label: loggers.NoOpLogger(), None)
+  counter = counting.Counter()
+  checkpointing.CheckpointManager(root_dir).restore(learner, counter)
+  return learner.save(), counter.get_counts()
+
+
+def _assert_same_run(root_dir, other_dir, step):
+  """Asserts that two runs ended with the same bits, everywhere."""
+  with np.load(os.path.join(root_dir, 'evaluations.npz')) as found:
+    with np.load(os.path.join(other_dir, 'evaluations.npz')) as wanted:
+      assert set(found) == {'steps', 'returns', 'lengths', 'scores'}
+      for name in wanted:
+        np.testing.assert_array_equal(found[name], wanted[name])
+  state, counts = _state(root_dir, step)
+  jax.tree_util.tree_map(
+      np.testing.assert_array_equal, state, _state(other_dir, step)[0])
+  assert counts['learner_steps'] == step
+
+
+class _Program:
+  """`cloning.py` as a process that leads a session of its own."""
+
+  def __init__(self, launch_type, root_dir, output, **settings):
+    self._output = output
+    with open(output, 'w') as f:
+      self._process = subprocess.Popen(
+          [sys.executable, cloning.__file__, launch_type, root_dir,
+           *(f'{name}={value}' for name, value in settings.items())],
+          stdout=f, stderr=subprocess.STDOUT, start_new_session=True)
+    self.pid = self._process.pid
+
+  def __enter__(self):
+    return self
+
+  def __exit__(self, *unused_error):
+    for process in self.session():
+      process.kill()
+    self._process.wait()
+
+  def session(self):
+    """Returns the processes that live in the session."""
+    found = []
+    for process in psutil.process_iter():
+      try:
+        if (os.getsid(process.pid) == self.pid
+            and process.status() != psutil.STATUS_ZOMBIE):
+          found.append(process)
+      except (ProcessLookupError, psutil.NoSuchProcess):
+        pass
+    return found
+
+  def learner(self):
+    """Returns the learner's process: the one that may use accelerators."""
+    [learner] = [
+        process for process in psutil.Process(self.pid).children()
+        if process.environ().get('CUDA_VISIBLE_DEVICES') != '']
+    return learner
+
+  def wait(self):
+    """Waits for the end of all; returns the exit code and the output."""
+    code = self._process.wait(_TIMEOUT)
+    _wait_until(lambda: not self.session(), self.output)
+    return code, self.output()
+
+  def output(self):
+    with open(self._output) as f:
+      return f.read()
+
+
+def _wait_until(condition, describe):
+  deadline = time.time() + _TIMEOUT
+  while not condition():
+    assert time.time() < deadline, describe()
+    time.sleep(0.1)
+
+
+@pytest.fixture(name='reference', scope='module')
+def _reference(tmp_path_factory):
+  """The directory of a run that was made in one process and never stopped."""
+  root_dir = str(tmp_path_factory.mktemp('reference'))
+  local.run_local(cloning.make_experiment(root_dir))
+  return root_dir
+
+
+def test_one_process_trains_and_evaluates(reference):
+  results = evaluations.load(reference)
+  assert list(results) == [10, 20, 30, 40]
+  for result in results.values():
+    assert result.returns.shape == result.scores.shape == (3,)
+    np.testing.assert_array_equal(result.lengths, 10)
+    np.testing.assert_array_equal(
+        result.scores, 100 * (result.returns + 10) / 10)
+  assert results[40].returns.mean() > results[10].returns.mean() + 1
+  _, counts = _state(reference, 40)
+  assert counts['learner_steps'] == 40
+
+
+def test_evaluations_of_equal_weights_and_step_are_equal(reference, tmp_path):
+  other = str(tmp_path)
+  local.run_local(cloning.make_experiment(
+      other, num_steps=2, eval_every_steps=1))
+  ours, theirs = evaluations.load(other)[10], evaluations.load(reference)[10]
+  np.testing.assert_array_equal(ours.returns, theirs.returns)
+
+
+def test_finished_run_says_so_and_stays(reference, capsys):
+  path = os.path.join(reference, 'evaluations.npz')
+  before = os.stat(path).st_mtime_ns
+  local.run_local(cloning.make_experiment(reference))
+  local.launch(cloning.make_experiment(reference))  # Starts no process.
+  assert capsys.readouterr().out.count('is finished already') == 2
+  assert os.stat(path).st_mtime_ns == before
+
+
+def test_longer_run_continues(reference, tmp_path):
+  root_dir = str(tmp_path)
+  short = cloning.make_experiment(root_dir, num_steps=4)
+  local.run_local(short)
+  assert list(evaluations.load(root_dir)) == [10, 20]
+  local.run_local(dataclasses.replace(short, num_steps=8))
+  _assert_same_run(root_dir, reference, 40)
+
+
+def test_other_settings_are_refused(reference):
+  with pytest.raises(ValueError) as error:
+    local.launch(cloning.make_experiment(reference, seed=4, num_steps=2))
+  assert 'seed: the run has 3, asked for 4' in str(error.value)
+  assert 'num_steps: the run has 8, asked for 2' in str(error.value)
+  assert 'episodes' not in str(error.value)
+
+
+def test_data_of_another_task_is_refused(tmp_path):
+  with pytest.raises(ValueError, match=r'observations of shape \(2,\)'):
+    local.run_local(cloning.make_experiment(str(tmp_path), size=2))
+
+
+def test_learner_that_counts_otherwise_is_refused(tmp_path):
+  with pytest.raises(ValueError, match='counts 8 learner_steps'):
+    local.run_local(cloning.make_experiment(str(tmp_path), learning=4))
+
+
+def test_threads_equal_one_process(reference, tmp_path):
+  root_dir = str(tmp_path / 'run')
+  with _Program('local_mt', root_dir, tmp_path / 'output') as program:
+    code, output = program.wait()
+  assert code == 0, output
+  _assert_same_run(root_dir, reference, 40)
+
+
+def test_processes_equal_one_process(reference, tmp_path):
+  root_dir = str(tmp_path / 'run')
+  with _Program('local_mp', root_dir, tmp_path / 'output',
+                num_evaluators=2) as program:
+    code, output = program.wait()
+  assert code == 0, output
+  assert 'Finished at gradient step 40' in output
+  _assert_same_run(root_dir, reference, 40)
+
+
+def test_killed_runs_resume_to_the_same_end(reference, tmp_path):
+  root_dir = str(tmp_path / 'run')
+
+  def wait_for_checkpoint(after, program):
+    _wait_until(lambda: (checkpointing.latest_step(root_dir) or 0) > after,
+                program.output)
+
+  # The launcher is killed: its nodes do not outlive it.
+  with _Program('local_mp', root_dir, tmp_path / 'output',
+                delay=1.) as program:
+    wait_for_checkpoint(0, program)
+    os.kill(program.pid, signal.SIGKILL)
+    code, _ = program.wait()
+  assert code == -signal.SIGKILL
+  first = checkpointing.latest_step(root_dir)
+  assert first < 40
+  # A node is killed: it takes the others with it.
+  with _Program('local_mp', root_dir, tmp_path / 'output',
+                delay=1.) as program:
+    wait_for_checkpoint(first, program)
+    program.learner().kill()
+    code, output = program.wait()
+  assert code == 1
+  assert f'Resumed at gradient step {first}' in output
+  assert 'One of the workers exited with code -9' in output
+  assert checkpointing.latest_step(root_dir) < 40
+  # One process finishes what many began.
+  local.run_local(cloning.make_experiment(root_dir))
+  _assert_same_run(root_dir, reference, 40)
+
+
+def test_stopped_run_saves_and_resumes(reference, tmp_path):
+  root_dir = str(tmp_path / 'run')
+  # Neither checkpoint nor evaluation is due before the end.
+  with _Program('local_mt', root_dir, tmp_path / 'output', delay=1.,
+                eval_every_steps=8) as program:
+    _wait_until(lambda: 'Learner Steps = 5' in program.output(),
+                program.output)
+    os.kill(program.pid, signal.SIGTERM)
+    code, output = program.wait()
+  assert code == 1
+  assert 'The program was stopped' in output
+  step = checkpointing.latest_step(root_dir)
+  assert f'Stopped and saved at gradient step {step}' in output
+  assert 0 < step < 40
+  local.run_local(cloning.make_experiment(root_dir, eval_every_steps=8))
+  state, counts = _state(root_dir, 40)
+  assert counts['learner_steps'] == 40
+  jax.tree_util.tree_map(
+      np.testing.assert_array_equal, state, _state(reference, 40)[0])
+  [(step, result)] = evaluations.load(root_dir).items()
+  np.testing.assert_array_equal(
+      result.returns, evaluations.load(reference)[step].returns)
+
+
+def test_unreadable_data_ends_the_program(tmp_path):
+  with _Program('local_mp', str(tmp_path / 'run'), tmp_path / 'output',
+                fault='no-such-maze') as program:
+    code, output = program.wait()
+  assert code == 1
+  assert 'ValueError: no-such-maze' in output
