@@ -154,8 +154,9 @@ def load_steps(path: str) -> steps_lib.Steps:
   bad = np.flatnonzero(columns['is_terminal'] & ~columns['is_last'])
   if bad.size:
     raise ValueError(
-        f'{path}: field \'is_terminal\' is set at [{bad[0]}], where \'is_last\' '
-        'is not: an episode goes on after its end. Make the dataset again.')
+        f'{path}: field \'is_terminal\' is set at [{bad[0]}], where '
+        '\'is_last\' is not: an episode goes on after its end. Make the '
+        'dataset again.')
   return _without_false_ends(path, steps_lib.Steps(**columns))
 
 
@@ -177,7 +178,9 @@ def _read_episodes(path: str) -> list[dict[str, np.ndarray]]:
         f'{", ".join(info.splits) or "none"}.')
   specs = info.features.get_serialized_info()
   found = specs.get('steps', {})
-  missing = [name for name in steps_lib.RANKS if not hasattr(found.get(name), 'shape')]
+  missing = [
+      name for name in steps_lib.RANKS
+      if not hasattr(found.get(name), 'shape')]
   if missing:
     raise ValueError(
         f'{path}: the field \'steps/{missing[0]}\' is missing, or is not an '
@@ -230,9 +233,9 @@ def _without_false_ends(
   # An episode of one step has none before it.
   cut = cut[~steps.is_first[cut]]
   logging.warning(
-      '%s: the %d episodes that were cut off all end with the same observation, '
-      'as TFDS writes D4RL\'s Gym-MuJoCo tasks by mistake; it is left out.',
-      path, len(cut))
+      '%s: the %d episodes that were cut off all end with the same '
+      'observation, as TFDS writes D4RL\'s Gym-MuJoCo tasks by mistake; it is '
+      'left out.', path, len(cut))
   steps.is_last[cut - 1] = True
   keep = np.ones(len(steps.is_last), dtype=bool)
   keep[cut] = False

@@ -24,8 +24,8 @@ from . import chunks as chunks_lib
 # Chunks in a table at most, and sent but not yet accepted by it at most.
 _QUEUE_SIZE = 64
 _IN_FLIGHT = 8
-# How often a writer that waits for its reader looks whether it should stop.
-_POLL_MS = 200
+# How often, in seconds, a table is emptied until its writer has stopped.
+_POLL = .1
 
 
 class ChunkServer:
@@ -134,18 +134,17 @@ class _Writer:
     while self._thread.is_alive():
       # Room in the table lets a writer go on that waits for its last items.
       self._client.reset(self._table)
-      self._thread.join(_POLL_MS / 1000)
+      self._thread.join(_POLL)
 
   def _run(self):
     try:
       # The older of Reverb's writers: the newer one wants all items alike.
-      writer = self._client.writer(1, max_in_flight_items=_IN_FLIGHT)
-      for chunk in self._chunks:
-        if self._stopped.is_set():
-          break
-        writer.append(chunk)
-        writer.create_item(self._table, num_timesteps=1, priority=1.)
-      writer.close()
+      with self._client.writer(1, max_in_flight_items=_IN_FLIGHT) as writer:
+        for chunk in self._chunks:
+          if self._stopped.is_set():
+            break
+          writer.append(chunk)
+          writer.create_item(self._table, num_timesteps=1, priority=1.)
     except Exception:  # The thread's only witness; the reader times out.
       logging.exception('Writing the dataset to %s failed.', self._table)
 

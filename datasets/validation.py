@@ -76,9 +76,9 @@ def to_float(source: str, name: str, column: np.ndarray) -> np.ndarray:
     if len(bad):
       index = tuple(bad[0].tolist())
       raise ValueError(
-          f'{source}: field {name!r} is {column[index]} at {list(index)}, which '
-          f'is not finite in float32 ({len(bad)} such values in all); remove '
-          'the episodes concerned or make the file again.')
+          f'{source}: field {name!r} is {column[index]} at {list(index)}, '
+          f'which is not finite in float32 ({len(bad)} such values in all); '
+          'remove the episodes concerned or make the file again.')
   return converted
 
 

@@ -1,4 +1,4 @@
-"""Tests of RLDS datasets on disk, with TFDS and RLDS themselves as witnesses."""
+"""Tests of RLDS datasets on disk; TFDS and RLDS themselves are witnesses."""
 
 import os
 import subprocess
@@ -125,7 +125,8 @@ def test_reads_what_the_builder_of_tfds_writes(tmp_path, monkeypatch):
     file['infos/qvel'] = np.zeros((size, 14), np.float32)
   monkeypatch.setattr(
       d4rl_antmaze.D4rlAntmaze, '_split_generators',
-      lambda self, _: {'train': self._generate_examples({'file_path': file_name})})
+      lambda self, _: {
+          'train': self._generate_examples({'file_path': file_name})})
   builder = d4rl_antmaze.D4rlAntmaze(
       data_dir=str(tmp_path / 'tfds'), config='umaze-v0')
   builder.download_and_prepare(
