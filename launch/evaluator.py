@@ -13,15 +13,15 @@ import jax
 import numpy as np
 
 from . import experiment as experiment_lib
-from . import learner as learner_lib
 from . import lifetime
 
 
 class _Snapshot(core.VariableSource):
   """Serves the same variables however often it is asked."""
 
-  def __init__(self, variables: Sequence[types.NestedArray]):
-    self._variables = dict(zip(learner_lib.VARIABLES, variables))
+  def __init__(self, names: Sequence[str],
+               variables: Sequence[types.NestedArray]):
+    self._variables = dict(zip(names, variables))
 
   def get_variables(self, names: Sequence[str]) -> List[types.NestedArray]:
     return [self._variables[name] for name in names]
@@ -86,7 +86,8 @@ class EvaluatorNode:
     actor = experiment.builder.make_actor(
         jax.random.fold_in(jax.random.PRNGKey(experiment.seed), step),
         self._policy, self._spec,
-        variable_source=_Snapshot(pickle.loads(weights)))
+        variable_source=_Snapshot(
+            experiment.variables, pickle.loads(weights)))
     actor.update(wait=True)
     seed = int(np.random.SeedSequence(
         (experiment.seed, step)).generate_state(1)[0] >> 1)

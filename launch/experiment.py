@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import os
-from typing import Any, Callable, Mapping, Optional
+from typing import Any, Callable, Mapping, Optional, Sequence
 
 from acme import specs
 from acme import types
@@ -38,6 +38,7 @@ class ExperimentConfig:
     config: the resolved settings behind builder, networks, dataset and
       environment, written into `config.json`. A run is only resumed with equal
       settings.
+    variables: names of the learner's variables that its actors ask for.
     num_evaluators: evaluator nodes of a program.
     checkpoint_every_steps: learner steps between checkpoints, by default
       `eval_every_steps`. A checkpoint waits for all evaluations before it, so
@@ -59,6 +60,7 @@ class ExperimentConfig:
   eval_every_steps: int
   episodes_per_eval: int
   config: Mapping[str, Any]
+  variables: Sequence[str] = ('policy',)
   num_evaluators: int = 1
   checkpoint_every_steps: Optional[int] = None
   score_fn: Optional[Callable[[np.ndarray], Optional[np.ndarray]]] = None

@@ -19,9 +19,6 @@ from . import loggers
 from . import progress
 from . import run_directory
 
-# The variables that the actors of Acme's agents ask for.
-VARIABLES = ('policy',)
-
 # The learner's name as a reader of the data node's dataset.
 READER = 'learner'
 
@@ -198,9 +195,9 @@ class LearnerNode:
     # Keeps few weights in memory where evaluation is slower than training.
     self._evaluations.wait(
         self._stop, at_most=max(1, self._experiment.num_evaluators - 1))
+    variables = self._learner.get_variables(list(self._experiment.variables))
     # Pickled here, for Courier would turn named tuples into plain ones.
-    self._evaluations.publish(self._gradient_steps(), pickle.dumps(
-        self._learner.get_variables(list(VARIABLES))))
+    self._evaluations.publish(self._gradient_steps(), pickle.dumps(variables))
 
   def _save(self) -> None:
     self._checkpoints.save(
