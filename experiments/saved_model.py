@@ -52,20 +52,20 @@ def export(path: str, policy: Callable[..., jax.Array], params: Any,
                                native_serialization=False)
     module = tf.Module()
     module.params = [tf.Variable(leaf, trainable=False) for leaf in leaves]
+    inputs = [tf.TensorSpec([observation_size], tf.float32, 'observation'),
+              tf.TensorSpec([], tf.int32, 'seed')]
     module.act = tf.function(
-        lambda observation, seed: {
-            'action': converted(module.params, observation, seed)},
-        autograph=False,
-        input_signature=[
-            tf.TensorSpec([observation_size], tf.float32, 'observation'),
-            tf.TensorSpec([], tf.int32, 'seed')])
-    module.act.get_concrete_function()
+        lambda observation, seed: converted(module.params, observation, seed),
+        autograph=False, input_signature=inputs)
+    # Served by the names of its inputs and of its output.
+    serve = tf.function(
+        lambda observation, seed: {'action': module.act(observation, seed)},
+        autograph=False, input_signature=inputs).get_concrete_function()
 
   parent = os.path.dirname(path)
   os.makedirs(parent, exist_ok=True)
   with tempfile.TemporaryDirectory(dir=parent, prefix='.export-') as scratch:
     temporary = os.path.join(scratch, 'model')
-    tf.saved_model.save(
-        module, temporary, signatures={'serving_default': module.act})
+    tf.saved_model.save(module, temporary, signatures=serve)
     # Fails where another export was faster and filled the directory.
     os.rename(temporary, path)
