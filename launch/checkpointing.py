@@ -1,7 +1,7 @@
 """Checkpoints of the learner and its counter, written together by Orbax."""
 
 import os
-from typing import Optional
+from typing import Any, Mapping, Optional
 
 from acme import core
 from acme.utils import counting
@@ -22,6 +22,44 @@ def latest_step(root_dir: str) -> Optional[int]:
   if not os.path.isdir(directory):
     return None
   return max(ocp.utils.checkpoint_steps(directory), default=None)
+
+
+def restore_variables(root_dir: str,
+                      like: Mapping[str, Any]) -> Mapping[str, Any]:
+  """Restores fields of a run's saved training state, without a learner.
+
+  Args:
+    root_dir: the run's directory, an absolute path.
+    like: the fields' structures and shapes by name, for example
+      `{'policy_params': jax.eval_shape(policy.init, key)}`.
+
+  Returns:
+    NumPy arrays from the last checkpoint, structured like `like`.
+
+  Raises:
+    ValueError: if there is no checkpoint, or if it holds other arrays.
+  """
+  step = latest_step(root_dir)
+  if step is None:
+    raise ValueError(f'{_directory(root_dir)} holds no complete checkpoint: '
+                     'train the run until its first one.')
+
+  def check(key, wanted, array):
+    # Orbax passes on what it does not find, and takes any shape it finds.
+    if not isinstance(array, np.ndarray) or array.shape != wanted.shape:
+      raise ValueError(f'{jax.tree_util.keystr(key)} of shape {wanted.shape} '
+                       'is missing.')
+
+  path = os.path.join(_directory(root_dir), str(step), 'learner')
+  try:
+    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
+      found = checkpointer.restore(path, args=ocp.args.PyTreeRestore(
+          like, partial_restore=True))
+    jax.tree_util.tree_map_with_path(check, like, found)
+  except (TypeError, ValueError) as e:
+    raise ValueError(f'{path} does not hold what these networks need: {e} Is '
+                     'the run one of other networks?') from e
+  return found
 
 
 class CheckpointManager:

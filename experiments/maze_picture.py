@@ -1,0 +1,276 @@
+"""A picture of what MSG has learned in a point maze, and from what."""
+
+from typing import Any, Callable, List, NamedTuple, Sequence, Tuple
+
+from acme import types
+import jax
+import jax.numpy as jnp
+from matplotlib import collections as shapes
+from matplotlib import colors
+from matplotlib import figure as figure_lib
+from matplotlib import lines
+from matplotlib import patches
+import numpy as np
+
+from . import plots
+from .. import networks as networks_lib
+from ..environments import mazes
+from ..environments import pointmaze
+from ..launch import checkpointing
+from ..networks import tanh_normal
+
+# Units of length between the positions at which values are drawn.
+_SPACING = 0.2
+# Units of length of the squares in which the data is counted.
+_DATA_SQUARE = 0.5
+# More dots than this hide each other.
+_MAX_REWARD_DOTS = 500
+
+_WALL_COLOR = '0.35'
+_SUCCESS_COLOR, _FAILURE_COLOR = plots.COLORS[:2]
+_START_COLOR, _GOAL_COLOR = '0.1', plots.COLORS[3]
+_REWARD_COLOR = plots.COLORS[1]
+
+
+class Trajectory(NamedTuple):
+  """One episode of evaluation in a maze of L steps.
+
+  Attributes:
+    positions: `[L + 1, 2]`, in units of length.
+    goal: `[2]`, this episode's.
+    success: whether the goal was reached.
+  """
+  positions: np.ndarray
+  goal: np.ndarray
+  success: bool
+
+
+def load_params(root_dir: str, networks: networks_lib.MSGNetworks,
+                ) -> Tuple[Any, Any]:
+  """Reads the params of policy and critics from a run's last checkpoint.
+
+  Args:
+    root_dir: the run's directory, an absolute path.
+    networks: those that the run trains.
+
+  Returns:
+    (policy params, critic params), as NumPy arrays.
+
+  Raises:
+    ValueError: if there is no checkpoint, or one of other networks.
+  """
+  key = jax.random.PRNGKey(0)
+  variables = checkpointing.restore_variables(root_dir, {
+      'policy_params': jax.eval_shape(networks.policy.init, key),
+      'critic_params': jax.eval_shape(networks.critic.init, key)})
+  return variables['policy_params'], variables['critic_params']
+
+
+def rollouts(task_name: str, policy: Callable[..., jax.Array], params: Any,
+             num_episodes: int, seed: int = 0) -> List[Trajectory]:
+  """Runs episodes of evaluation, on the CPU.
+
+  Args:
+    task_name: one of `pointmaze.task_names()`.
+    policy: `policy(params, key, observation [B, O]) -> action [B, A]`, as a
+      builder's `make_policy` gives it.
+    params: the policy's.
+    num_episodes: how many episodes to run.
+    seed: determines starts, goals and what the policy draws.
+
+  Returns:
+    The episodes.
+
+  Raises:
+    ValueError: if there is no such task.
+  """
+  environment = pointmaze.PointMaze(task_name, seed)
+  trajectories = []
+  with jax.default_device(jax.local_devices(backend='cpu')[0]):
+    params = jax.tree.map(jnp.asarray, params)
+
+    @jax.jit
+    def act(key, observation):
+      key, policy_key = jax.random.split(key)
+      return key, policy(params, policy_key, observation[None])[0]
+
+    key = jax.random.PRNGKey(seed)
+    for _ in range(num_episodes):
+      step = environment.reset()
+      positions = [step.observation[:2]]
+      while not step.last():
+        key, action = act(key, step.observation)
+        step = environment.step(np.asarray(action))
+        positions.append(step.observation[:2])
+      trajectories.append(Trajectory(
+          np.stack(positions), environment.goal, step.reward > 0))
+  return trajectories
+
+
+def values_at_rest(
+    networks: networks_lib.MSGNetworks, policy_params: Any,
+    critic_params: Any, positions: np.ndarray,
+) -> Tuple[np.ndarray, np.ndarray]:
+  """Evaluates the policy's most typical action at positions, at rest.
+
+  Args:
+    networks: policy and critics.
+    policy_params: the policy's.
+    critic_params: all N members'.
+    positions: `[..., 2]`, in units of length.
+
+  Returns:
+    Mean and standard deviation (ddof 0) over the members' values
+    `min_k Q_ik(s, tanh(loc(s)))`, `[...]` each.
+  """
+  flat = np.reshape(positions, (-1, 2)).astype(np.float32)
+  observations = np.concatenate([flat, np.zeros_like(flat)], axis=1)
+
+  @jax.jit
+  def evaluate(policy_params, critic_params, observations):
+    actions = tanh_normal.mode(
+        networks.policy.apply(policy_params, observations))
+    q = networks.critic.apply(critic_params, observations, actions).q
+    return jnp.min(q, axis=-1)
+
+  q = np.asarray(evaluate(policy_params, critic_params, observations))
+  shape = np.shape(positions)[:-1]
+  return q.mean(axis=0).reshape(shape), q.std(axis=0).reshape(shape)
+
+
+def _grid(maze: mazes.Maze) -> Tuple[np.ndarray, np.ndarray]:
+  """The edges of the squares in which values are drawn, along x and y."""
+  x, y, width, height = maze.extent
+  return (np.linspace(x, x + width, round(width / _SPACING) + 1),
+          np.linspace(y, y + height, round(height / _SPACING) + 1))
+
+
+def _draw_values(axes, maze, edges, values, colormap, title, label):
+  """Draws values `[rows, columns]` of a grid's squares."""
+  image = axes.pcolormesh(*edges, values, cmap=colormap, rasterized=True)
+  _draw_colorbar(axes, image, label)
+  _draw_goal(axes, maze.to_xy(maze.evaluation_goal), 'white')
+  axes.set_title(title)
+
+
+def _draw_data(axes, maze, dataset):
+  """Draws how often the data was where, and where it was rewarded."""
+  x, y, width, height = maze.extent
+  edges = (np.arange(x, x + width + 1e-6, _DATA_SQUARE),
+           np.arange(y, y + height + 1e-6, _DATA_SQUARE))
+  counts, *_ = np.histogram2d(*dataset.observation[:, :2].T, bins=edges)
+  image = axes.pcolormesh(
+      *edges, np.ma.masked_equal(counts.T, 0), cmap='Blues', rasterized=True,
+      norm=colors.LogNorm(1, max(counts.max(), 10)))
+  _draw_colorbar(
+      axes, image, f'transitions in a square of side {_DATA_SQUARE}')
+  # Whatever a reward transform has made of the task's 0 and 1. The place is
+  # that before the step: after the last one of an episode, files of D4RL's
+  # layout go on with the start of another.
+  rewarded = dataset.observation[dataset.reward > dataset.reward.min(), :2]
+  rewarded = rewarded[::len(rewarded) // _MAX_REWARD_DOTS + 1]
+  axes.plot(*rewarded.T, '.', color=_REWARD_COLOR, markersize=2)
+  _legend(axes, [lines.Line2D(
+      [], [], color=_REWARD_COLOR, marker='.', linestyle='',
+      label='rewarded' if len(rewarded) else 'rewarded: nowhere')])
+  axes.set_title(f'Data: {len(dataset.reward):,} transitions')
+
+
+def _draw_trajectories(axes, trajectories):
+  """Draws each episode's way, from its start to its goal."""
+  for success, color in ((True, _SUCCESS_COLOR), (False, _FAILURE_COLOR)):
+    axes.add_collection(shapes.LineCollection(
+        [t.positions for t in trajectories if t.success == success],
+        colors=color, linewidths=1, alpha=0.7))
+  for trajectory in trajectories:
+    axes.plot(*trajectory.positions[0], 'o', color=_START_COLOR, markersize=3,
+              zorder=3)
+    _draw_goal(axes, trajectory.goal, _GOAL_COLOR)
+  succeeded = sum(t.success for t in trajectories)
+  _legend(axes, [
+      lines.Line2D([], [], color=_SUCCESS_COLOR, label='success'),
+      lines.Line2D([], [], color=_FAILURE_COLOR, label='failure'),
+      lines.Line2D([], [], color=_START_COLOR, marker='o', markersize=3,
+                   linestyle='', label='start'),
+      lines.Line2D([], [], markeredgecolor=_GOAL_COLOR, marker='o',
+                   markerfacecolor='none', linestyle='', label='goal')])
+  axes.set_title(f'Final policy: {succeeded} of {len(trajectories)} episodes '
+                 'reach the goal')
+
+
+def _draw_colorbar(axes, image, label):
+  """Right of the maze, and as high."""
+  axes.figure.colorbar(
+      image, cax=axes.inset_axes([1.03, 0, 0.04, 1]), label=label)
+
+
+def _draw_goal(axes, goal, color):
+  axes.add_patch(patches.Circle(
+      goal, pointmaze.GOAL_RADIUS, facecolor='none', edgecolor=color,
+      linewidth=1.2, zorder=3))
+
+
+def _legend(axes, handles):
+  """Below the maze, which has no empty corner."""
+  axes.legend(handles=handles, loc='upper center', ncols=len(handles),
+              bbox_to_anchor=(0.5, -0.13), frameon=False, fontsize='small',
+              handletextpad=0.4, columnspacing=1.2)
+
+
+def _draw_maze(axes, maze):
+  for x, y, width, height in maze.walls:
+    axes.add_patch(patches.Rectangle(
+        (x, y), width, height, facecolor=_WALL_COLOR, linewidth=0, zorder=2))
+  x, y, width, height = maze.extent
+  # A part of the outer walls is enough.
+  margin = 0.75 * mazes.SCALING
+  axes.set_xlim(x + margin, x + width - margin)
+  axes.set_ylim(y + margin, y + height - margin)
+  axes.set_aspect('equal')
+  axes.set_xlabel('x (units of length)')
+  axes.set_ylabel('y (units of length)')
+
+
+def draw(output_png: str, task_name: str, networks: networks_lib.MSGNetworks,
+         policy_params: Any, critic_params: Any, dataset: types.Transition,
+         trajectories: Sequence[Trajectory]) -> None:
+  """Draws values, their spread, the data and the policy's ways in a maze.
+
+  Args:
+    output_png: the picture; it is replaced at once if it exists.
+    task_name: one of `pointmaze.task_names()`.
+    networks: policy and critics.
+    policy_params: the policy's, as `get_variables(['policy'])` gives them.
+    critic_params: all members', as `get_variables(['critic'])` gives them.
+    dataset: `[T]` transitions of the task, from which the policy was learned.
+    trajectories: episodes of the policy, from `rollouts`.
+
+  Raises:
+    ValueError: if there is no such task.
+  """
+  maze = pointmaze.get_task(task_name).maze
+  edges = _grid(maze)
+  centres = np.stack(np.meshgrid(
+      *(edge[:-1] + _SPACING / 2 for edge in edges)), axis=-1)
+  is_free = np.array([[maze.is_free(maze.to_cell(xy)) for xy in row]
+                      for row in centres])
+  mean, std = np.full((2,) + is_free.shape, np.nan)
+  mean[is_free], std[is_free] = values_at_rest(
+      networks, policy_params, critic_params, centres[is_free])
+
+  _, _, width, height = maze.extent
+  figure = figure_lib.Figure(
+      figsize=(11, 2 + 8.4 * height / width), layout='constrained')
+  axes = figure.subplots(2, 2)
+  members = f'{networks.critic.num_members} members'
+  _draw_values(axes[0, 0], maze, edges, mean, 'viridis',
+               f'Value at rest: mean of {members}', 'Q (units of reward)')
+  _draw_values(axes[0, 1], maze, edges, std, 'magma',
+               f'Its uncertainty: standard deviation of {members}',
+               'std of Q (units of reward)')
+  _draw_data(axes[1, 0], maze, dataset)
+  _draw_trajectories(axes[1, 1], trajectories)
+  for panel in axes.flat:
+    _draw_maze(panel, maze)
+  figure.suptitle(task_name)
+  plots.save(figure, output_png)
