@@ -19,6 +19,7 @@ import jax
 from . import agents
 from . import report
 from . import settings
+from ..launch import experiment as experiment_lib
 from ..launch import local
 
 _ALGORITHM = flags.DEFINE_enum(
@@ -73,6 +74,14 @@ def _set_debug_nans():
   jax.config.update('jax_debug_nans', True)
 
 
+def launch(experiment: experiment_lib.ExperimentConfig, run_local: bool):
+  """Runs an experiment in one process or as the program that flags ask for."""
+  if run_local:
+    local.run_local(experiment)
+  else:
+    local.launch(experiment, flags.FLAGS.lp_launch_type)
+
+
 def main(argv):
   """Runs the experiment that the flags describe."""
   if len(argv) > 1:
@@ -95,17 +104,19 @@ def main(argv):
         num_sgd_steps_per_step=_NUM_SGD_STEPS_PER_STEP.value,
         dataset_path=_DATASET_PATH.value,
         num_evaluators=_NUM_EVALUATORS.value)
-    if _RUN_LOCAL.value:
-      local.run_local(experiment)
-    else:
-      local.launch(experiment, flags.FLAGS.lp_launch_type)
+    if _CREATE_SAVED_MODEL_ACTOR.value:
+      report.check_exportable(experiment)
+    launch(experiment, _RUN_LOCAL.value)
   except (ValueError, FileNotFoundError, local.ProgramError) as e:
     if flags.FLAGS.pdb_post_mortem and flags.FLAGS.run_with_pdb:
       raise
     sys.exit(f'error: {e}')
-  report.write(experiment)
   if _CREATE_SAVED_MODEL_ACTOR.value:
-    report.export_policy(experiment)
+    print(f'SavedModel: {report.export_policy(experiment)}')
+  for picture in report.draw(experiment):
+    print(f'Picture: {picture}')
+  print(f'Final score: {report.final_score(experiment.root_dir):.1f}; all '
+        f'results are in {experiment.root_dir}')
 
 
 if __name__ == '__main__':

@@ -47,6 +47,7 @@ class LearnerNode:
       experiment: what to train.
       data: client of the data node, only needed by `run`.
     """
+    lifetime.quiet()  # Before Courier logs each method of this class.
     self._experiment = experiment
     self._data = data
     self._stop = threading.Event()  # Never set outside of a program.

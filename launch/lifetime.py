@@ -54,14 +54,18 @@ def result(future: futures.Future, stop: threading.Event) -> Any:
       raise
 
 
+def quiet() -> None:
+  """Keeps what libraries log of their normal course out of the output."""
+  logging.set_verbosity(logging.WARNING)
+
+
 def begin() -> threading.Event:
   """Prepares the main thread of a node; returns the program's stop event.
 
-  Keeps the libraries' chatter out of the output, and ends this process soon
-  after the one that launched it is gone: Launchpad's launcher ends its nodes,
-  unless it is killed itself.
+  Ends this process soon after the one that launched it is gone: Launchpad's
+  launcher ends its nodes, unless it is killed itself.
   """
-  logging.set_verbosity(logging.WARNING)
+  quiet()
   if LAUNCHER_PID in os.environ:
     # Known by its start time, too: numbers are used again.
     launcher = psutil.Process(int(os.environ[LAUNCHER_PID]))

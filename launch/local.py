@@ -29,11 +29,7 @@ class ProgramError(RuntimeError):
 
 def _resources() -> Dict[str, local_multi_processing.PythonProcess]:
   """Returns the environment of each group's processes."""
-  common = {
-      lifetime.LAUNCHER_PID: str(os.getpid()),
-      # TensorFlow only serves Reverb and TensorBoard; it misses no GPU.
-      'TF_CPP_MIN_LOG_LEVEL': '2',
-  }
+  common = {lifetime.LAUNCHER_PID: str(os.getpid())}
   # The accelerators are the learner's: JAX takes all the memory it finds.
   no_accelerator = {'JAX_PLATFORMS': 'cpu', 'CUDA_VISIBLE_DEVICES': ''}
 
