@@ -77,9 +77,10 @@ def make_batch_ensemble(
 
   def init_fn(key):
     args = (jnp.zeros((1, observation_size)), jnp.zeros((1, action_size)))
-    shared = network.init(key, *args)
+    shared_key, own_key = jax.random.split(key)
+    shared = network.init(shared_key, *args)
     own = jax.vmap(lambda k: network.init(k, *args))(
-        jax.random.split(key, num_members))
+        jax.random.split(own_key, num_members))
     return jax.tree.map(lambda member, o, s: o if member else s,
                         member_leaves(shared, 1), own, shared)
 

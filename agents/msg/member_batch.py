@@ -59,6 +59,8 @@ def row_noise(key: jax.Array, shape: Tuple[int, ...], shard: sharding.Shard,
               maximum: float) -> jax.Array:
   """U(0, maximum) for each member, row and whatever follows: `[n, b, ...]`.
 
+  Never zero, so that a lone member's share in a mixture is one, not 0 / 0.
+
   Args:
     key: consumed.
     shape: that of the result on one device.
@@ -68,7 +70,8 @@ def row_noise(key: jax.Array, shape: Tuple[int, ...], shard: sharding.Shard,
   num_rows = shape[1] * (
       shard.num_devices if shard.shard_over == 'batch' else 1)
   draw = lambda k: jax.random.uniform(
-      k, (num_rows,) + shape[2:], maxval=maximum)
+      k, (num_rows,) + shape[2:], minval=jnp.finfo(jnp.float32).tiny,
+      maxval=maximum)
   keys = shard.local_members(jax.random.split(key, shard.num_members))
   return shard.local_rows(jax.vmap(draw)(keys), axis=1)
 
