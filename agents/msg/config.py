@@ -180,8 +180,12 @@ class BatchEnsembleMSGConfig:
   batch_split: bool = True
   eval_mode: Optional[str] = None
 
+  def __post_init__(self):
+    # What `MSGConfig` refuses is refused here as well, before any use.
+    self.to_msg_config()
+
   def to_msg_config(self) -> MSGConfig:
-    """The same options as an `MSGConfig`; raises ValueError as that does."""
+    """The same options as an `MSGConfig`."""
     options = dataclasses.asdict(self)
     return MSGConfig(
         ensemble_method='batch_ensemble',

@@ -23,6 +23,13 @@ def _require_positive(config, *names):
     _require(value > 0, f'{name}={value} must be greater than zero.')
 
 
+def _require_counts(config, least, *names):
+  for name in names:
+    value = getattr(config, name)
+    _require(isinstance(value, int) and value >= least,
+             f'{name}={value!r} must be an integer of at least {least}.')
+
+
 def _require_not_negative(config, *names):
   for name in names:
     value = getattr(config, name)
@@ -49,13 +56,14 @@ def _validate_ranges(config):
   _require_choice(config, 'eval_mode', (None,) + EVAL_MODES)
   _require_choice(config, 'std_ddof', (0, 1))
   _require_positive(
-      config, 'policy_lr', 'q_lr', 'alpha_lr', 'batch_size',
-      'num_sgd_steps_per_step', 'ensemble_size', 'num_cql_actions',
-      'num_eval_samples', 'pretrain_temp', 'critic_init_scale',
-      'tree_branching', 'tree_depth', 'tree_width', 'reward_scale')
-  _require_not_negative(
-      config, 'num_bc_iters', 'num_q_repr_pretrain_iters',
-      'behavior_regularization_alpha')
+      config, 'policy_lr', 'q_lr', 'alpha_lr', 'pretrain_temp',
+      'critic_init_scale', 'reward_scale')
+  _require_counts(
+      config, 1, 'batch_size', 'num_sgd_steps_per_step', 'ensemble_size',
+      'num_cql_actions', 'num_eval_samples', 'tree_branching', 'tree_depth',
+      'tree_width')
+  _require_counts(config, 0, 'num_bc_iters', 'num_q_repr_pretrain_iters')
+  _require_not_negative(config, 'behavior_regularization_alpha')
   _require(0 <= config.discount <= 1,
            f'discount={config.discount} is not in [0, 1].')
   _require(0 < config.tau <= 1, f'tau={config.tau} is not in (0, 1].')
@@ -147,8 +155,12 @@ def _validate_combinations(config):
         f'entropy_coefficient={config.entropy_coefficient} fixes the bonus and '
         f'target_entropy={config.target_entropy} adapts it; remove one.')
     _require_not_negative(config, 'entropy_coefficient')
+  _require(
+      config.use_entropy_regularization or config.target_entropy is None,
+      f'target_entropy={config.target_entropy} has no effect with '
+      'use_entropy_regularization=False; remove one.')
   if config.target_update_period is not None:
-    _require_positive(config, 'target_update_period')
+    _require_counts(config, 1, 'target_update_period')
     _require(
         not config.use_ema_target_critic_params,
         f'target_update_period={config.target_update_period} is for copied '
