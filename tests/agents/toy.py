@@ -1,0 +1,49 @@
+"""A program of gradient steps that compiles at once: a running sum."""
+
+from typing import Any, NamedTuple
+
+from acme import types
+from acme_msg.agents import metrics
+from acme_msg.agents import program
+from acme_msg.agents import sharding
+import jax
+import numpy as np
+
+
+class State(NamedTuple):
+  """A sum of rewards with its history's key, and some members."""
+  total: Any
+  members: Any
+  key: Any
+
+
+def make_state(num_members: int = 4) -> State:
+  """Nothing summed yet."""
+  return State(np.zeros((), np.float32),
+               np.arange(num_members, dtype=np.float32),
+               jax.random.PRNGKey(0))
+
+
+def make_data(num_transitions: int = 10) -> types.Transition:
+  """Transitions that are told apart by their rewards 0, 1, 2, ..."""
+  rewards = np.arange(num_transitions, dtype=np.float32)
+  column = rewards[:, None]
+  return types.Transition(column, column, rewards, np.ones_like(rewards),
+                          column, {'next_action': column})
+
+
+def make_program(num_sgd_steps_per_step: int = 3, batch_size: int = 2,
+                 devices=None, step=None) -> program.Program:
+  """A program whose steps add up rewards and move members by one."""
+  devices = devices or jax.local_devices()[:1]
+
+  def add_rewards(state, transition):
+    batch = transition.reward.sum()
+    return (
+        state._replace(total=state.total + batch, members=state.members + 1),
+        metrics.step_metrics(1., scalars={'batch': batch}))
+
+  return program.Program(
+      step or add_rewards, make_state(), State(False, True, False),
+      sharding.Shard(len(devices), 4, 'members'), devices,
+      num_sgd_steps_per_step, batch_size)
