@@ -9,15 +9,16 @@ what it aims at is drawn per episode, by the task's protocol:
     start of evaluation is one here, for its surroundings to be covered.
   * 'diverse': from any free cell to any other.
 
-Nothing ends at a goal: the controller hovers there until the episode is cut.
-Afterwards rewards are written for the goal of evaluation alone: a step whose
+Reaching a goal does not end an episode: the controller hovers there until the
+episode is cut. Afterwards rewards are written for the goal of evaluation alone: a step whose
 next position is within reach of it has reward 1 and is terminal, and the rows
 after it go on, as in D4RL's v2 files. See the D4RL paper, appendix on AntMaze:
 https://arxiv.org/abs/2004.07219.
 
 Two things differ from D4RL. The point is faster than the ant, and in episodes
-of 700 and 1000 steps it would hover most of the time: `EPISODE_STEPS` is what
-most ways need. And in 'play' and 'diverse' no way is longer than 80% of the
+of 700 and 1000 steps it would hover most of the time, which would make standing
+still what the data knows best: `EPISODE_STEPS` is what most ways need, and an
+episode is cut `_HOVER_STEPS` after the goal was reached. And in 'play' and 'diverse' no way is longer than 80% of the
 one that evaluation asks for: no episode shows all of it, and a policy has to
 stitch it from pieces. An imitator of the data stops at other goals.
 
@@ -41,11 +42,13 @@ from ..environments import pointmaze
 
 # Part of every file's name: to be raised when the data that a seed gives
 # changes, so that files of an older generator are never taken for new ones.
-VERSION = 2
+VERSION = 3
 NUM_TRANSITIONS = 300_000
 
-# Steps per episode of collection.
+# The most steps of an episode of collection, and how many of them may follow the
+# first one within reach of the episode's goal.
 EPISODE_STEPS = {'umaze': 80, 'medium': 110, 'large': 150}
+_HOVER_STEPS = 10
 # The longest way of an episode, as a share of that from the start to the goal
 # of evaluation.
 _LONGEST_WAY = 0.8
@@ -89,7 +92,7 @@ def _draw_cells(task: pointmaze.Task,
 def _collect_episode(task: pointmaze.Task, physics: pointmaze.PointMass,
                      rng: np.random.Generator,
                      steps: int) -> Dict[str, np.ndarray]:
-  """Collects one episode of `steps` steps, as arrays of D4RL's layout."""
+  """Collects one episode of at most `steps`, as arrays of D4RL's layout."""
   maze = task.maze
   start, goal = _draw_cells(task, rng)
   shift = rng.uniform(-_PATH_NOISE, _PATH_NOISE, size=2)
@@ -103,6 +106,7 @@ def _collect_episode(task: pointmaze.Task, physics: pointmaze.PointMass,
   observations = np.empty((steps + 1, 4), np.float32)
   actions = np.empty((steps, 2), np.float32)
   observations[0] = physics.reset(path[-1])
+  left = steps
   for t in range(steps):
     position, velocity = observations[t, :2], observations[t, 2:]
     while len(path) > 1 and (
@@ -111,6 +115,13 @@ def _collect_episode(task: pointmaze.Task, physics: pointmaze.PointMass,
     aim = _GAIN * (path[-1] - position) - _BRAKE * velocity
     actions[t] = (aim.clip(-force, force) + noise[t]).clip(-1, 1)
     observations[t + 1] = physics.step(actions[t])
+    if pointmaze.reaches(observations[t + 1, :2], path[0]):
+      left = min(left, _HOVER_STEPS + 1)
+    left -= 1
+    if not left:
+      break
+  steps = t + 1
+  observations, actions = observations[:steps + 1], actions[:steps]
   terminals = pointmaze.reaches(
       observations[1:, :2], maze.to_xy(maze.evaluation_goal))
   timeouts = np.zeros(steps, bool)
@@ -163,8 +174,9 @@ def generate(task_name: str, num_transitions: int = NUM_TRANSITIONS,
   with tqdm.tqdm(total=num_transitions, desc=task_name, unit='step',
                  disable=None) as bar:
     while missing:
-      steps = min(limit, missing)
-      episodes.append(_collect_episode(task, physics, rng, steps))
+      episodes.append(
+          _collect_episode(task, physics, rng, min(limit, missing)))
+      steps = len(episodes[-1]['rewards'])
       missing -= steps
       bar.update(steps)
   return {name: np.concatenate([e[name] for e in episodes])

@@ -52,12 +52,10 @@ def draw(experiment: experiment_lib.ExperimentConfig) -> List[str]:
     return [curve]
   picture = os.path.join(root_dir, 'maze.png')
   policy_params, critic_params = maze_picture.load_params(root_dir, networks)
-  available = {'policy': policy_params, 'critic': critic_params}
-  params = [available[name] for name in experiment.variables]
   trajectories = maze_picture.rollouts(
       record['task_name'],
       experiment.builder.make_policy(networks, spec, True),
-      params if len(params) > 1 else params[0],
+      _acting_params(experiment, networks),
       _NUM_TRAJECTORIES, experiment.seed)
   maze_picture.draw(
       picture, record['task_name'], networks, policy_params, critic_params,
@@ -65,33 +63,37 @@ def draw(experiment: experiment_lib.ExperimentConfig) -> List[str]:
   return [curve, picture]
 
 
-def check_exportable(experiment: experiment_lib.ExperimentConfig):
-  """Raises ValueError if the policy that is evaluated needs the critics."""
-  if tuple(experiment.variables) != ('policy',):
-    raise ValueError(
-        '--create_saved_model_actor writes the policy alone, but eval_mode='
-        "'q_filter' also needs the critics; use 'sample' or 'mode'.")
-
-
 def export_policy(experiment: experiment_lib.ExperimentConfig) -> str:
   """Writes the final policy as a TensorFlow SavedModel.
 
   Args:
-    experiment: a finished one that is exportable.
+    experiment: a finished one.
 
   Returns:
-    The SavedModel's directory, `root_dir/saved_model`; it is left alone if it
-    exists, as it can only be that of the same run.
+    The SavedModel's directory, `root_dir/saved_model/STEP`: the last gradient
+    step is its version, as TensorFlow Serving expects it. What is there
+    already is left alone.
   """
-  path = os.path.join(experiment.root_dir, 'saved_model')
+  step = experiment.gradient_steps(experiment.num_steps)
+  path = os.path.join(experiment.root_dir, 'saved_model', str(step))
   if os.path.exists(path):
     return path
   spec = experiment.environment_spec()
   networks = experiment.network_factory(spec)
-  policy = getattr(networks, 'policy', networks)
-  params = checkpointing.restore_variables(experiment.root_dir, {
-      'policy_params': jax.eval_shape(policy.init, jax.random.PRNGKey(0))})
   saved_model.export(
       path, experiment.builder.make_policy(networks, spec, True),
-      params['policy_params'], spec.observations.shape[0])
+      _acting_params(experiment, networks), spec.observations.shape[0])
   return path
+
+
+def _acting_params(experiment, networks):
+  """The final params of the policy that is evaluated."""
+  key = jax.random.PRNGKey(0)
+  fields = {'policy': ('policy_params', getattr(networks, 'policy', networks)),
+            'critic': ('critic_params', getattr(networks, 'critic', None))}
+  fields = [fields[name] for name in experiment.variables]
+  restored = checkpointing.restore_variables(
+      experiment.root_dir,
+      {name: jax.eval_shape(network.init, key) for name, network in fields})
+  params = [restored[name] for name, _ in fields]
+  return params if len(params) > 1 else params[0]

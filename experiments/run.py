@@ -104,8 +104,6 @@ def main(argv):
         num_sgd_steps_per_step=_NUM_SGD_STEPS_PER_STEP.value,
         dataset_path=_DATASET_PATH.value,
         num_evaluators=_NUM_EVALUATORS.value)
-    if _CREATE_SAVED_MODEL_ACTOR.value:
-      report.check_exportable(experiment)
     launch(experiment, _RUN_LOCAL.value)
   except (ValueError, FileNotFoundError, local.ProgramError) as e:
     if flags.FLAGS.pdb_post_mortem and flags.FLAGS.run_with_pdb:
