@@ -5,6 +5,14 @@ import numpy as np
 import pytest
 
 
+@pytest.fixture(scope='module', autouse=True)
+def compile_quickly():
+  """Halves the time of compiling, which is most of what these tests take."""
+  jax.config.update('jax_disable_most_optimizations', True)
+  yield
+  jax.config.update('jax_disable_most_optimizations', False)
+
+
 def _relu_mlp(layers, x):
   """Layers `(w [I, O], b [O])` with ReLU after all but the last, in float64."""
   x = np.asarray(x, np.float64)

@@ -84,7 +84,7 @@ def test_random_initialisers_are_the_members_own(init_scale):
 def test_random_initialisers_have_finite_gradients():
   critic = networks.make_critic(
       3, 2, hidden_sizes=(4,), ensemble_size=3, critic_random_init=True)
-  params = critic.init(jax.random.PRNGKey(0))
+  params = jax.jit(critic.init)(jax.random.PRNGKey(0))
   gradient = jax.jit(jax.grad(lambda p: jnp.mean(jnp.square(
       critic.apply(p, jnp.ones((2, 3)), jnp.ones((2, 2))).q))))(params)
   for leaf in jax.tree.leaves(gradient):

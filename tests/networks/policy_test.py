@@ -17,7 +17,7 @@ def _layers(params, head):
 def test_distribution_is_two_heads_on_a_relu_mlp(
     options, min_scale, relu_mlp, randomize):
   policy = networks.make_policy(5, 2, (6, 4), **options)
-  params = randomize(policy.init(jax.random.PRNGKey(0)))
+  params = randomize(jax.jit(policy.init)(jax.random.PRNGKey(0)))
   observation = np.random.default_rng(0).normal(
       size=(3, 7, 5)).astype(np.float32)
   loc, scale = policy.apply(params, observation)
@@ -31,7 +31,7 @@ def test_distribution_is_two_heads_on_a_relu_mlp(
 def test_scale_has_a_floor_and_no_ceiling():
   policy = networks.make_policy(1, 1, (1,))
   params = jax.tree.map(
-      np.zeros_like, policy.init(jax.random.PRNGKey(0)))
+      np.zeros_like, jax.jit(policy.init)(jax.random.PRNGKey(0)))
   for raw, scale in ((-50., .01), (80., 80.01)):
     params['scale']['b'] = np.float32([raw])
     np.testing.assert_allclose(
@@ -40,7 +40,7 @@ def test_scale_has_a_floor_and_no_ceiling():
 
 def test_ways_to_act():
   policy = networks.make_policy(3, 2, (4,))
-  params = policy.init(jax.random.PRNGKey(1))
+  params = jax.jit(policy.init)(jax.random.PRNGKey(1))
   observation = np.ones((4000, 3), np.float32)
   loc, scale = (np.asarray(x)[0] for x in policy.apply(params, observation))
   key = jax.random.PRNGKey(2)
