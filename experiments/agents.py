@@ -2,8 +2,11 @@
 
 import dataclasses
 import functools
+import logging
 import os
-from typing import Any, Callable, Mapping, NamedTuple, Sequence
+import re
+import typing
+from typing import Any, Callable, Mapping, NamedTuple, Sequence, Union
 
 import gin
 
@@ -28,49 +31,51 @@ class Agent(NamedTuple):
 
 
 class _Algorithm(NamedTuple):
-  """An algorithm: the name of its options in gin, and what they make."""
-  configurable: str
-  make: Callable[..., Agent]
+  """An algorithm: its options, their module in gin, and what they make."""
+  options: type
+  module: str
+  make: Callable[[Any], Agent]
+
+  @property
+  def configurable(self) -> str:
+    return f'{self.module}.{self.options.__name__}'
 
 
-def _make_msg(**options) -> Agent:
-  return _msg_agent(msg.MSGConfig(**options))
-
-
-def _make_batch_ensemble_msg(**options) -> Agent:
-  return _msg_agent(msg.BatchEnsembleMSGConfig(**options).to_msg_config())
-
-
-def _msg_agent(config: msg.MSGConfig) -> Agent:
+def _make_msg(config: msg.MSGConfig) -> Agent:
   return Agent(
       builders.MSGBuilder(config),
       functools.partial(msg_builder.make_networks, config=config), config)
 
 
-def _make_bc(**options) -> Agent:
-  config = bc.BCConfig(**options)
+def _make_batch_ensemble_msg(config: msg.BatchEnsembleMSGConfig) -> Agent:
+  return _make_msg(config.to_msg_config())
+
+
+def _make_bc(config: bc.BCConfig) -> Agent:
   return Agent(
       builders.BCBuilder(config),
       functools.partial(bc_builder.make_networks, config=config), config)
 
 
+# With the modules under which the seeds' bindings know the options.
 _ALGORITHMS: Mapping[str, _Algorithm] = {
-    'msg': _Algorithm('msg.config.MSGConfig', _make_msg),
+    'msg': _Algorithm(msg.MSGConfig, 'msg.config', _make_msg),
     'batch_ensemble_msg': _Algorithm(
-        'batch_ensemble_msg.config.BatchEnsembleMSGConfig',
+        msg.BatchEnsembleMSGConfig, 'batch_ensemble_msg.config',
         _make_batch_ensemble_msg),
-    'bc': _Algorithm('bc.config.BCConfig', _make_bc),
+    'bc': _Algorithm(bc.BCConfig, 'bc.config', _make_bc),
 }
 
-# Under the names that the seeds' bindings use.
-gin.external_configurable(msg.MSGConfig, module='msg.config')
-gin.external_configurable(
-    msg.BatchEnsembleMSGConfig, module='batch_ensemble_msg.config')
-gin.external_configurable(bc.BCConfig, module='bc.config')
+for _algorithm in _ALGORITHMS.values():
+  gin.external_configurable(_algorithm.options, module=_algorithm.module)
 
 ALGORITHMS = tuple(_ALGORITHMS)
 
 _RECIPES = os.path.join(os.path.dirname(__file__), 'recipes')
+gin.add_config_file_search_path(_RECIPES)
+# Gin logs an error for each place where it looks for a file in vain.
+logging.getLogger().addFilter(
+    lambda record: record.module != 'resource_reader')
 
 # Options of the reference that lie outside of MSG.
 _REFUSED = {
@@ -96,26 +101,70 @@ def parse_gin(config_files: Sequence[str], bindings: Sequence[str]):
           f'--gin_bindings={binding!r}: image encoders are outside of MSG; '
           'remove the binding.')
   for path in config_files:
-    recipe = os.path.join(_RECIPES, path)
-    if not os.path.exists(path) and not os.path.exists(recipe):
-      raise ValueError(
-          f'--gin_configs={path!r}: there is no such file, and no such recipe; '
-          f'the recipes are {sorted(os.listdir(_RECIPES))}.')
     try:
-      gin.parse_config_file(
-          path if os.path.exists(path) else recipe, skip_unknown=False)
+      gin.parse_config_file(path, skip_unknown=False)
+    except OSError as e:
+      raise ValueError(
+          f'--gin_configs={path!r}: {e}\nThe recipes are '
+          f'{", ".join(sorted(os.listdir(_RECIPES)))}.') from e
     except (ValueError, SyntaxError) as e:
       raise ValueError(f'--gin_configs={path!r}: {e}') from e
   for binding in bindings:
     try:
       gin.parse_config(binding, skip_unknown=False)
-    except (ValueError, SyntaxError, TypeError) as e:
+    except (OSError, ValueError, SyntaxError) as e:
       raise ValueError(f'--gin_bindings={binding!r}: {e}') from e
+  _check_all_read()
+
+
+def _check_all_read():
+  """Refuses what gin takes without a word: scopes, and macros by mistake."""
+  text = gin.config_str()
+  names = set(re.findall(r'^([\w./]+) = ', text, re.MULTILINE))
+  macros = {name for name in names if not set('./').intersection(name)}
+  used = set(re.findall(r'%([\w.]+)', text))
+  unread = {name for name in names if '/' in name} | (macros - used)
+  if unread:
+    raise ValueError(
+        f'The gin bindings of {sorted(unread)} name no parameter that is read; '
+        'write them like msg.config.MSGConfig.beta=-8.')
+  if used - macros:
+    raise ValueError(
+        f'The gin macros {sorted(used - macros)} are used and not defined.')
 
 
 def bound(algorithm: str) -> Mapping[str, Any]:
-  """Returns the options of an algorithm that gin has bound."""
-  return gin.get_bindings(_ALGORITHMS[algorithm].configurable)
+  """Returns the options of an algorithm that gin has bound.
+
+  Args:
+    algorithm: one of `ALGORITHMS`.
+
+  Raises:
+    ValueError: if one is not of its option's type.
+  """
+  found = _ALGORITHMS[algorithm]
+  options = gin.get_bindings(found.configurable)
+  hints = typing.get_type_hints(found.options)
+  for name, value in options.items():
+    if not _fits(value, hints[name]):
+      hint = getattr(hints[name], '__name__', hints[name])
+      raise ValueError(
+          f'The gin binding {found.configurable}.{name}={value!r} is not of '
+          f'the type {hint}.')
+  return options
+
+
+def _fits(value: Any, hint: Any) -> bool:
+  """Returns whether a value has one of the types that options have."""
+  kinds = typing.get_args(hint)
+  if typing.get_origin(hint) is Union:
+    return any(_fits(value, kind) for kind in kinds)
+  if kinds:
+    return (isinstance(value, (tuple, list)) and
+            all(_fits(item, kinds[0]) for item in value))
+  if isinstance(value, bool):
+    return hint is bool
+  return isinstance(value, (int, float) if hint is float else hint)
 
 
 def make_agent(algorithm: str, **options) -> Agent:
@@ -140,8 +189,9 @@ def make_agent(algorithm: str, **options) -> Agent:
       raise ValueError(
           f'The bindings of {names} are for --algorithm={other}, but '
           f'--algorithm={algorithm} was asked for, which does not read them.')
+  found = _ALGORITHMS[algorithm]
   # Made by the plain class: gin's own subclass cannot be sent to a process.
-  return _ALGORITHMS[algorithm].make(**{**bound(algorithm), **options})
+  return found.make(found.options(**{**bound(algorithm), **options}))
 
 
 def to_json(config: Any) -> Mapping[str, Any]:

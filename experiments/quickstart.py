@@ -38,9 +38,9 @@ _BC_STEPS = 100
 _NUM_EVALS = 10
 
 
-def _run(algorithm: str, num_steps: int, root_dir: str):
+def _run(algorithm: str, recipe: str, num_steps: int, root_dir: str):
   """Trains and evaluates one algorithm; returns the finished experiment."""
-  agents.parse_gin(['pointmaze.gin'], [])
+  agents.parse_gin([recipe], [])
   experiment = settings.make_experiment(
       algorithm=algorithm,
       task_class='pointmaze',
@@ -66,8 +66,8 @@ def main(argv):
       'runs', f'quickstart-{_TASK_NAME.value}-seed{_SEED.value}'))
   try:
     print(f'== The data: {pointmaze.ensure(_TASK_NAME.value)} ==', flush=True)
-    bc = _run('bc', _BC_STEPS, root_dir)
-    msg = _run('msg', _NUM_STEPS.value, root_dir)
+    bc = _run('bc', 'pointmaze_bc.gin', _BC_STEPS, root_dir)
+    msg = _run('msg', 'pointmaze.gin', _NUM_STEPS.value, root_dir)
   except (ValueError, local.ProgramError) as e:
     sys.exit(f'error: {e}')
   curves = os.path.join(root_dir, 'learning_curves.png')

@@ -21,6 +21,7 @@ from . import report
 from . import settings
 from ..launch import experiment as experiment_lib
 from ..launch import local
+from ..launch import run_directory
 
 _ALGORITHM = flags.DEFINE_enum(
     'algorithm', 'msg', agents.ALGORITHMS, 'The agent.')
@@ -104,10 +105,16 @@ def main(argv):
         num_sgd_steps_per_step=_NUM_SGD_STEPS_PER_STEP.value,
         dataset_path=_DATASET_PATH.value,
         num_evaluators=_NUM_EVALUATORS.value)
+    run_directory.check(experiment)
+  except (ValueError, FileNotFoundError) as e:
+    sys.exit(f'error: {e}')
+  try:
     launch(experiment, _RUN_LOCAL.value)
-  except (ValueError, FileNotFoundError, local.ProgramError) as e:
-    if flags.FLAGS.pdb_post_mortem and flags.FLAGS.run_with_pdb:
-      raise
+  except (ValueError, FileNotFoundError) as e:
+    if flags.FLAGS.pdb_post_mortem:
+      raise  # To the debugger that was asked for.
+    sys.exit(f'error: {e}')
+  except local.ProgramError as e:
     sys.exit(f'error: {e}')
   if _CREATE_SAVED_MODEL_ACTOR.value:
     print(f'SavedModel: {report.export_policy(experiment)}')

@@ -26,12 +26,12 @@ def _batch_size(algorithm: str, flag: Optional[int],
   """The option B from the flag, which counts S * B as in the reference."""
   if flag is None:
     return {}
-  size, rest = divmod(flag, num_sgd_steps_per_step)
-  if rest or size < 1:
+  if min(flag, num_sgd_steps_per_step) < 1 or flag % num_sgd_steps_per_step:
     raise ValueError(
         f'--batch_size={flag} must be a multiple of num_sgd_steps_per_step='
         f'{num_sgd_steps_per_step}: it holds the batches of all gradient steps '
         'of a learner step.')
+  size = flag // num_sgd_steps_per_step
   found = agents.bound(algorithm).get('batch_size', size)
   if found != size:
     raise ValueError(
