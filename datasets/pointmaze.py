@@ -42,11 +42,11 @@ from ..environments import pointmaze
 
 # Part of every file's name: to be raised when the data that a seed gives
 # changes, so that files of an older generator are never taken for new ones.
-VERSION = 3
+VERSION = 5
 NUM_TRANSITIONS = 300_000
 
 # The most steps of an episode of collection, and how many of them may follow the
-# first one within reach of the episode's goal.
+# one that brings the point near the episode's goal.
 EPISODE_STEPS = {'umaze': 80, 'medium': 110, 'large': 150}
 _HOVER_STEPS = 10
 # The longest way of an episode, as a share of that from the start to the goal
@@ -55,12 +55,11 @@ _LONGEST_WAY = 0.8
 # The standard deviation of the noise on actions, as in D4RL.
 _ACTION_NOISE = 0.2
 # An episode's path and its goal lie off the cells' centres by up to this much,
-# on each axis: the path for the data to fill the width of the corridors, the
-# goal less, for one in three of them to be within reach of the centre.
-_PATH_NOISE = 1.2
-_GOAL_NOISE = 0.75
+# on each axis. That is farther than the point gets: what pushing against a wall
+# leads to has to be in the data, or else a policy may come to hope for it.
+_NOISE = 1.3
 # The controller: force per unit of distance and per unit of speed, and the
-# distance at which it turns to the next cell. An episode's greatest force is
+# distance, on each axis, at which it turns to the next cell. An episode's greatest force is
 # drawn, for the velocities to differ.
 _GAIN = 1.0
 _BRAKE = 0.25
@@ -89,14 +88,18 @@ def _draw_cells(task: pointmaze.Task,
   return start, goals[rng.integers(len(goals))]
 
 
+def _is_near(aim: np.ndarray, position: np.ndarray) -> bool:
+  return abs(aim - position).max() < _TURNING_DISTANCE
+
+
 def _collect_episode(task: pointmaze.Task, physics: pointmaze.PointMass,
                      rng: np.random.Generator,
                      steps: int) -> Dict[str, np.ndarray]:
   """Collects one episode of at most `steps`, as arrays of D4RL's layout."""
   maze = task.maze
   start, goal = _draw_cells(task, rng)
-  shift = rng.uniform(-_PATH_NOISE, _PATH_NOISE, size=2)
-  goal_shift = rng.uniform(-_GOAL_NOISE, _GOAL_NOISE, size=2)
+  shift = rng.uniform(-_NOISE, _NOISE, size=2)
+  goal_shift = rng.uniform(-_NOISE, _NOISE, size=2)
   force = rng.uniform(_LEAST_FORCE, 1.0)
   noise = rng.normal(scale=_ACTION_NOISE, size=(steps, 2))
   cells = maze.shortest_path(start, goal)
@@ -109,13 +112,12 @@ def _collect_episode(task: pointmaze.Task, physics: pointmaze.PointMass,
   left = steps
   for t in range(steps):
     position, velocity = observations[t, :2], observations[t, 2:]
-    while len(path) > 1 and (
-        abs(path[-1] - position).max() < _TURNING_DISTANCE):
+    while len(path) > 1 and _is_near(path[-1], position):
       path.pop()
     aim = _GAIN * (path[-1] - position) - _BRAKE * velocity
     actions[t] = (aim.clip(-force, force) + noise[t]).clip(-1, 1)
     observations[t + 1] = physics.step(actions[t])
-    if pointmaze.reaches(observations[t + 1, :2], path[0]):
+    if _is_near(path[0], observations[t + 1, :2]):
       left = min(left, _HOVER_STEPS + 1)
     left -= 1
     if not left:

@@ -28,10 +28,12 @@ TOP_SPEED = 0.5 / STEP_SECONDS
 # Seconds to get within 1/e of a new speed: quick enough to turn within a cell,
 # slow enough that the velocity in the observation matters.
 _RESPONSE_SECONDS = 0.25
-_RADIUS = 0.4
+# About the reach of the ant's legs: the centre stays within 1 unit of a cell's
+# centre line.
+_RADIUS = 1.0
 
 # Positions are drawn within this distance of a cell's centre, on each axis.
-START_NOISE = 1.0
+START_NOISE = 0.9
 GOAL_NOISE = 0.25
 # The distance at which a goal counts as reached, as in AntMaze.
 GOAL_RADIUS = 0.5

@@ -93,7 +93,7 @@ def test_walls_stop_the_point():
     x, y = _push(physics, force, 40)[:, :2].T
     # Cell walls are 2 units off; the corridor to the right ends at 10.
     assert x.min() > -2 and y.min() > -2 and y.max() < 2 and x.max() < 10
-    assert np.hypot(x[-1], y[-1]) > 1.5
+    assert np.hypot(x[-1], y[-1]) > 0.95
   assert x[-1] > 9
 
 
@@ -191,7 +191,7 @@ def test_starts_and_goals_vary_within_their_cells():
     goals.append(environment.goal - environment.maze.to_xy((7, 9)))
   starts, goals = np.array(starts), np.array(goals)
   assert np.all(starts[:, 2:] == 0)
-  assert 0.9 < np.abs(starts[:, :2]).max() <= pointmaze.START_NOISE
+  assert 0.8 < np.abs(starts[:, :2]).max() <= pointmaze.START_NOISE
   assert 0.2 < np.abs(goals).max() <= pointmaze.GOAL_NOISE
 
 
