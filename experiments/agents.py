@@ -147,7 +147,8 @@ def bound(algorithm: str) -> Mapping[str, Any]:
   hints = typing.get_type_hints(found.options)
   for name, value in options.items():
     if not _fits(value, hints[name]):
-      hint = getattr(hints[name], '__name__', hints[name])
+      hint = hints[name]
+      hint = hint.__name__ if isinstance(hint, type) else hint
       raise ValueError(
           f'The gin binding {found.configurable}.{name}={value!r} is not of '
           f'the type {hint}.')

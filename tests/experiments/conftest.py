@@ -1,0 +1,132 @@
+"""Runs command lines as a user does, and looks at what they leave behind."""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+from typing import NamedTuple
+
+import h5py
+import numpy as np
+import psutil
+import pytest
+
+from acme_msg.datasets import pointmaze
+from acme_msg.environments import d4rl_build
+from acme_msg.launch import checkpointing
+
+# How long anything may take on a busy machine before it counts as hanging.
+_TIMEOUT = 500
+
+
+class Result(NamedTuple):
+  """How a command ended, and what it printed."""
+  code: int
+  stdout: str
+  stderr: str
+
+
+def _session(pid):
+  """Returns the live processes of the session that a process leads."""
+  found = []
+  for process in psutil.process_iter():
+    with contextlib.suppress(ProcessLookupError, psutil.NoSuchProcess):
+      if (os.getsid(process.pid) == pid
+          and process.status() != psutil.STATUS_ZOMBIE):
+        found.append(process)
+  return found
+
+
+def _wait_for(condition, what):
+  deadline = time.time() + _TIMEOUT
+  while not condition():
+    assert time.time() < deadline, f'{what} takes more than {_TIMEOUT} s'
+    time.sleep(0.1)
+
+
+@pytest.fixture(name='run', scope='session')
+def _run(tmp_path_factory):
+  """Runs a module of experiments to its end, and sees that no process is left.
+
+  `run('--seed=1', kill_when=condition, NAME='value')` kills all processes of
+  the command, if the condition comes true before its end; environment variables
+  are given by name.
+  """
+  def run(*args, module='run', kill_when=lambda: False, **variables):
+    folder = tmp_path_factory.mktemp('run')
+    paths = [folder / name for name in ('stdout', 'stderr')]
+    with paths[0].open('w') as stdout, paths[1].open('w') as stderr:
+      process = subprocess.Popen(
+          [sys.executable, '-m', f'acme_msg.experiments.{module}', *args],
+          cwd=folder, env={**os.environ, **variables}, stdout=stdout,
+          stderr=stderr, start_new_session=True)
+    try:
+      _wait_for(lambda: process.poll() is not None or kill_when(), args)
+      for killed in _session(process.pid) if process.poll() is None else ():
+        killed.kill()
+      process.wait()
+      _wait_for(lambda: not _session(process.pid), f'The end of {args}')
+    finally:
+      for left in _session(process.pid):
+        left.kill()
+      process.wait()
+    return Result(process.returncode, *(path.read_text() for path in paths))
+  return run
+
+
+@pytest.fixture(name='check_run', scope='session')
+def _check_run():
+  """Checks that a run is complete: evaluations, checkpoints, record, curve."""
+  def check(root_dir, steps, episodes):
+    with np.load(root_dir / 'evaluations.npz') as found:
+      np.testing.assert_array_equal(found['steps'], steps)
+      assert found['returns'].shape == (len(steps), episodes)
+      assert found['scores'].shape == (len(steps), episodes)
+      assert (found['lengths'] > 0).all()
+    assert checkpointing.latest_step(str(root_dir)) == steps[-1]
+    for name in ('config.json', 'learning_curve.png'):
+      assert (root_dir / name).stat().st_size
+  return check
+
+
+@pytest.fixture(name='pointmaze_file', scope='session')
+def _pointmaze_file(tmp_path_factory):
+  """A small dataset of the embedded task 'pointmaze-umaze-diverse'."""
+  path = tmp_path_factory.mktemp('pointmaze') / 'small.hdf5'
+  pointmaze.write(str(path), 'pointmaze-umaze-diverse', num_transitions=2000)
+  return str(path)
+
+
+@pytest.fixture(name='needs_d4rl', scope='session')
+def _needs_d4rl():
+  """Skips where the real D4RL environments cannot run."""
+  try:
+    d4rl_build.check_packages()
+  except ImportError as e:
+    pytest.skip(str(e))
+  if not d4rl_build.extension_path().exists() and not shutil.which('gcc'):
+    pytest.skip('no gcc to compile mujoco_py with')
+
+
+@pytest.fixture(name='antmaze_large_dir', scope='session')
+def _antmaze_large_dir(tmp_path_factory):
+  """A directory with RANDOM numbers as the file of antmaze-large-diverse-v0.
+
+  Its layout, sizes and name are those of D4RL's file; there is nothing in it to
+  learn.
+  """
+  random = np.random.RandomState(0)
+  rows = 1200
+  ends = np.zeros((2, rows), bool)
+  ends[0, [150, 800]] = ends[1, [400, 1000]] = True
+  folder = tmp_path_factory.mktemp('d4rl')
+  with h5py.File(
+      folder / 'Ant_maze_hardest-maze_noisy_multistart_True_multigoal_True_'
+      'sparse.hdf5', 'w') as file:
+    file['observations'] = random.randn(rows, 29).astype(np.float32)
+    file['actions'] = random.uniform(-1, 1, (rows, 8)).astype(np.float32)
+    file['rewards'] = ends[0].astype(np.float32)
+    file['terminals'], file['timeouts'] = ends
+  return str(folder)

@@ -1,0 +1,63 @@
+"""Tests what tasks are made of, and which names are refused."""
+
+import pickle
+
+import numpy as np
+import pytest
+
+from acme_msg.experiments import tasks
+
+
+def test_embedded_task(pointmaze_file):
+  task = tasks.make_task(
+      'pointmaze', 'pointmaze-umaze-diverse', pointmaze_file)
+  task = pickle.loads(pickle.dumps(task))
+  data = task.dataset_factory()
+  # The last row has no successor, and some are cut off.
+  assert 1900 < len(data.observation) < 2000
+  with task.environment_factory(3) as environment:
+    assert environment.reset().observation.shape == data.observation.shape[1:]
+    assert environment.action_spec().shape == data.action.shape[1:]
+  np.testing.assert_array_equal(
+      task.score_fn(np.array([0., 1.])), [0., 100.])
+  assert task.dataset == 'small.hdf5'
+
+
+def test_d4rl_files_are_found_by_their_names(antmaze_large_dir, monkeypatch):
+  monkeypatch.setenv('D4RL_DATASET_DIR', antmaze_large_dir)
+  task = tasks.make_task('d4rl', 'antmaze-large-diverse-v0')
+  data = task.dataset_factory()
+  assert data.observation.shape[1:] == (29,)
+  assert data.action.shape[1:] == (8,)
+  # AntMaze's 0 and 1, as the reference maps them.
+  assert set(data.reward) == {-2., 2.}
+  np.testing.assert_array_equal(task.score_fn(np.array([0., 1.])), [0., 100.])
+
+
+@pytest.mark.parametrize('task_class, task_name, words', [
+    ('atari', 'pong', r"--task_class='atari' is not .*'pointmaze', 'd4rl'"),
+    ('pointmaze', 'pointmaze-tiny', 'pointmaze-tiny.*pointmaze-umaze'),
+    ('pointmaze', 'antmaze-umaze-v2', 'antmaze-umaze-v2.*pointmaze-umaze'),
+    ('d4rl', 'antmaze-tiny-v0',
+     "'antmaze-tiny-v0' is not a known D4RL task.*--dataset_path"),
+])
+def test_unknown_tasks_are_refused(task_class, task_name, words):
+  with pytest.raises(ValueError, match=words):
+    tasks.make_task(task_class, task_name)
+
+
+def test_missing_dataset_path_is_refused():
+  with pytest.raises(
+      FileNotFoundError,
+      match=r"--dataset_path='/no/such\.hdf5' does not exist"):
+    tasks.make_task('pointmaze', 'pointmaze-umaze', '/no/such.hdf5')
+
+
+def test_missing_d4rl_file_is_described(tmp_path, monkeypatch):
+  monkeypatch.setenv('D4RL_DATASET_DIR', str(tmp_path))
+  with pytest.raises(FileNotFoundError) as error:
+    tasks.make_task('d4rl', 'antmaze-umaze-v2')
+  for words in (
+      'antmaze-umaze-v2', 'D4RL_DATASET_DIR', '--dataset_path', str(tmp_path),
+      'Ant_maze_u-maze_noisy_multistart_False_multigoal_False_sparse_fixed'):
+    assert words in str(error.value)
