@@ -1,0 +1,122 @@
+"""Tests of averaging metrics over steps and devices."""
+
+import functools
+
+from acme_msg.agents import metrics
+from acme_msg.agents import sharding
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+_S, _N, _B = 5, 4, 6
+_WEIGHTS = {'loss': np.float32([1, 1, 1, 1, 1]),
+            'q_member': np.float32([0, 0, 1, 1, 1]),
+            'q_mean': np.float32([0, 0, 1, 1, 1]),
+            'alpha': np.float32([0, 1, 0, 0, 2]),
+            'nothing': np.zeros(_S, np.float32)}
+
+
+def _steps(seed=0):
+  """Of all members and rows."""
+  rng = np.random.default_rng(seed)
+  draw = lambda *shape: rng.normal(size=shape).astype(np.float32)
+  return metrics.StepMetrics(
+      members={'loss': draw(_S, _N), 'q_member': draw(_S, _N)},
+      rows={'q_mean': draw(_S, _B)},
+      scalars={'alpha': draw(_S), 'nothing': draw(_S)},
+      weights=_WEIGHTS)
+
+
+def _expected(steps):
+  expected = {}
+  for name, values in {**steps.members, **steps.rows}.items():
+    if name == 'q_member':
+      continue
+    for key, fn in (('avg', np.mean), ('std', np.std), ('max', np.max),
+                    ('min', np.min)):
+      by_step = [fn(values[i].astype(np.float64)) for i in range(_S)]
+      expected[f'{name}/{key}'] = np.average(
+          by_step, weights=_WEIGHTS[name])
+  expected['alpha'] = np.average(
+      steps.scalars['alpha'], weights=_WEIGHTS['alpha'])
+  expected['argmax_q'] = np.argmax(steps.members['q_member'][-1])
+  expected['argmin_q'] = np.argmin(steps.members['q_member'][-1])
+  return expected
+
+
+def _split(x, num_devices):
+  """`[S, X] -> [D, S, X/D]`."""
+  return np.stack(np.split(x, num_devices, axis=1))
+
+
+@pytest.mark.parametrize('shard_over, num_devices', [
+    ('members', 1), ('members', 2), ('batch', 1), ('batch', 2)])
+def test_averages_are_over_steps_that_measured(shard_over, num_devices):
+  """On two emulated devices as on one, and the same on both."""
+  steps = _steps()
+  if shard_over == 'members':
+    members = {name: _split(x, num_devices)
+               for name, x in steps.members.items()}
+    tile = lambda x: np.stack([x] * num_devices)
+    rows, scalars = jax.tree.map(tile, (steps.rows, steps.scalars))
+  else:
+    # A device's members and scalars are means over its rows.
+    noise = np.linspace(-1, 1, num_devices) if num_devices > 1 else [0.]
+    part = lambda x: np.stack([x + np.float32(e) for e in noise])
+    members, scalars = jax.tree.map(part, (steps.members, steps.scalars))
+    rows = {name: _split(x, num_devices) for name, x in steps.rows.items()}
+  weights = jax.tree.map(
+      lambda x: np.stack([x] * num_devices), steps.weights)
+  shard = sharding.Shard(num_devices, _N, shard_over)
+  averages = jax.jit(jax.vmap(
+      functools.partial(metrics.average, shard=shard),
+      axis_name=sharding.AXIS))(
+          metrics.StepMetrics(members, rows, scalars, weights))
+  expected = _expected(steps)
+  for device in range(num_devices):
+    found = metrics.to_host(jax.tree.map(lambda x: x[device], averages))
+    assert found.keys() == expected.keys()  # Without what was not measured.
+    assert all(type(value) is float for value in found.values())
+    for name, value in expected.items():
+      np.testing.assert_allclose(
+          found[name], value, rtol=1e-5, atol=1e-6, err_msg=name)
+
+
+def test_members_are_ranked_only_where_the_last_step_measured_them():
+  steps = _steps()
+  weights = dict(_WEIGHTS, q_member=np.float32([1, 1, 1, 1, 0]))
+  found = metrics.to_host(metrics.average(
+      steps._replace(weights=weights), sharding.Shard(1, _N, 'members')))
+  assert 'argmax_q' not in found and 'argmin_q' not in found
+
+
+def test_step_metrics_share_a_weight_and_merge():
+  one = metrics.step_metrics(2., {'a': 1}, {'b': 2}, {'c': 3})
+  assert one.weights == {'a': 2., 'b': 2., 'c': 2.}
+  other = metrics.step_metrics(True, scalars={'d': 4})
+  assert other.weights['d'].dtype == jnp.float32
+  both = metrics.merge(one, other)
+  assert both == ({'a': 1}, {'b': 2}, {'c': 3, 'd': 4},
+                  {'a': 2., 'b': 2., 'c': 2., 'd': 1.})
+
+
+def test_either_gives_the_other_steps_metrics_no_weight():
+  def double(x, y):
+    return x * 2, metrics.step_metrics(1., {'member': jnp.ones(3) * y})
+
+  def halve(x, y):
+    del y
+    return x / 2, metrics.step_metrics(3., scalars={'scalar': x})
+
+  run = jax.jit(lambda flag, x, y: metrics.either(flag, double, halve, x, y))
+
+  def check(flag, state, members, scalar, weights):
+    found_state, found = run(flag, np.float32(8.), np.float32(5.))
+    assert found_state == state
+    np.testing.assert_array_equal(found.members['member'], members)
+    assert found.scalars == {'scalar': scalar} and not found.rows
+    assert found.weights == weights
+
+  check(True, 16., [5., 5., 5.], 0., {'member': 1., 'scalar': 0.})
+  check(False, 4., [0., 0., 0.], 8., {'member': 0., 'scalar': 3.})

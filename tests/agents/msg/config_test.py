@@ -1,0 +1,244 @@
+"""Tests of the options: defaults, refusals, and the batch ensemble's names."""
+
+import dataclasses
+import re
+
+from acme_msg.agents import msg
+import pytest
+
+_MIMO = dict(ensemble_method='mimo', mimo_using_obs_tile=True,
+             mimo_using_act_tile=True)
+_TREE = dict(ensemble_method='tree_deep_ensembles')
+_BATCH_ENSEMBLE = dict(ensemble_method='batch_ensemble')
+_COUNTS = (
+    'batch_size', 'num_sgd_steps_per_step', 'ensemble_size', 'num_cql_actions',
+    'num_eval_samples', 'tree_branching', 'tree_depth', 'tree_width')
+
+# Options, and the fragments that the message must have: what was found, what
+# it goes against, what to do.
+_REFUSED = [
+    # Values that the reference names but never had.
+    (dict(behavior_regularization_type='spec_norm'),
+     ["behavior_regularization_type='spec_norm'", "'v1'"]),
+    (dict(networks_init_type='Ilya'),
+     ["networks_init_type='Ilya'", "'glorot_also_dist'"]),
+    (dict(ensemble_method='efficient_tree_deep_ensembles'),
+     ["ensemble_method='efficient_tree_deep_ensembles'",
+      "use 'tree_deep_ensembles'"]),
+    # Values that nobody knows.
+    (dict(ensemble_method='dropout'), ["ensemble_method='dropout'", "'mimo'"]),
+    (dict(td_target_method='shared_max'),
+     ["td_target_method='shared_max'", "'shared_lcb'"]),
+    (dict(behavior_regularization_type='v4'),
+     ["behavior_regularization_type='v4'", "'v3'"]),
+    (dict(networks_init_type='zeros'),
+     ["networks_init_type='zeros'", "'he_normal'"]),
+    (dict(eval_mode='greedy'), ["eval_mode='greedy'", "'q_filter'"]),
+    (dict(std_ddof=2), ['std_ddof=2', '(0, 1)']),
+    # Ranges.
+    *((dict([(name, 0)]), [f'{name}=0', 'at least 1']) for name in _COUNTS),
+    (dict(ensemble_size=16.), ['ensemble_size=16.0', 'an integer']),
+    (dict(num_bc_iters=-1), ['num_bc_iters=-1', 'at least 0']),
+    (dict(num_bc_iters=5e4), ['num_bc_iters=50000.0', 'an integer']),
+    (dict(num_q_repr_pretrain_iters=-1),
+     ['num_q_repr_pretrain_iters=-1', 'at least 0']),
+    *((dict([(name, 0.)]), [f'{name}=0.0', 'greater than zero']) for name in (
+        'policy_lr', 'q_lr', 'alpha_lr', 'pretrain_temp', 'critic_init_scale',
+        'reward_scale')),
+    (dict(policy_lr=float('nan')), ['policy_lr=nan', 'greater than zero']),
+    (dict(behavior_regularization_alpha=-.1),
+     ['behavior_regularization_alpha=-0.1', 'not be negative']),
+    (dict(discount=1.1), ['discount=1.1', '[0, 1]']),
+    (dict(tau=0.), ['tau=0.0', '(0, 1]']),
+    (dict(actor_network_hidden_sizes=()),
+     ['actor_network_hidden_sizes=()', 'positive integers']),
+    (dict(critic_network_hidden_sizes=(256, 0)),
+     ['critic_network_hidden_sizes=(256, 0)', 'positive integers']),
+    # Options of another variant.
+    (dict(mimo_using_obs_tile=True),
+     ['mimo_using_obs_tile', "'mimo'", "not 'deep_ensembles'", 'to False']),
+    (dict(ensemble_method='multi_head', mimo_using_act_tile=True),
+     ['mimo_using_act_tile', "'mimo'", "not 'multi_head'", 'to False']),
+    (dict(mimo_using_adamw=True),
+     ['mimo_using_adamw', "'multi_head'", "'deep_ensembles'", 'to False']),
+    (dict(_TREE, ensemble_size=16),
+     ['ensemble_size=16', '64 leaves', 'tree_branching=4', 'tree_depth=3',
+      'change one']),
+    (dict(_MIMO, critic_random_init=True),
+     ['critic_random_init', "'mimo'", "ensemble_method='deep_ensembles'"]),
+    (dict(_BATCH_ENSEMBLE, ensemble_size=6),
+     ['batch_split', 'found 256', 'ensemble_size=6', 'batch_split=False']),
+    # Members that see rows of their own share nothing.
+    *((dict(_MIMO, td_target_method=method),
+       [f'td_target_method={method!r}', 'both tiles',
+        "td_target_method='independent' or ensemble_method='multi_head'"])
+      for method in ('shared_mean', 'shared_min', 'shared_lcb')),
+    (dict(_BATCH_ENSEMBLE, td_target_method='shared_mean'),
+     ["td_target_method='shared_mean'", 'batch_split=True',
+      "td_target_method='independent' or batch_split=False"]),
+    (dict(_MIMO, rem_mode=True),
+     ['rem_mode', 'both tiles', "use ensemble_method='multi_head'"]),
+    (dict(_BATCH_ENSEMBLE, rem_mode=True),
+     ['rem_mode', 'batch_split=True', 'use batch_split=False']),
+    # Other combinations.
+    (dict(rem_mode=True, td_target_method='shared_min'),
+     ['rem_mode', "td_target_method='independent'", "not 'shared_min'"]),
+    (dict(_BATCH_ENSEMBLE, use_sass=True),
+     ['use_sass', "'batch_ensemble'", "use 'deep_ensembles'"]),
+    (dict(_MIMO, use_sass=True, num_q_repr_pretrain_iters=5),
+     ['use_sass and num_q_repr_pretrain_iters', "'mimo'", "'multi_head'"]),
+    (dict(ensemble_method='mimo', mimo_using_act_tile=True,
+          num_q_repr_pretrain_iters=5),
+     ['num_q_repr_pretrain_iters', "'mimo'", "'multi_head'"]),
+    (dict(perform_sarsa_q_eval=True, behavior_regularization_type='v1'),
+     ['perform_sarsa_q_eval', "behavior_regularization_type='none'",
+      "not 'v1'"]),
+    (dict(entropy_coefficient=.1, use_entropy_regularization=False),
+     ['entropy_coefficient=0.1', 'use_entropy_regularization=False',
+      'remove one']),
+    (dict(entropy_coefficient=.1, target_entropy=-2.),
+     ['entropy_coefficient=0.1', 'target_entropy=-2.0', 'remove one']),
+    (dict(entropy_coefficient=-.1),
+     ['entropy_coefficient=-0.1', 'not be negative']),
+    (dict(target_entropy=0., use_entropy_regularization=False),
+     ['target_entropy=0.0', 'use_entropy_regularization=False', 'remove one']),
+    (dict(target_update_period=5),
+     ['target_update_period=5', 'use_ema_target_critic_params=False']),
+    (dict(target_update_period=0, use_ema_target_critic_params=False),
+     ['target_update_period=0', 'at least 1']),
+    (dict(eval_with_q_filter=True, eval_mode='mode'),
+     ['eval_with_q_filter=True', "eval_mode='mode'", 'remove one']),
+]
+
+
+@pytest.mark.parametrize('options, fragments', _REFUSED, ids=[
+    '-'.join(map(str, options)) for options, _ in _REFUSED])
+def test_refusals_say_what_to_do(options, fragments):
+  with pytest.raises(ValueError) as error:
+    msg.MSGConfig(**options)
+  for fragment in fragments:
+    assert fragment in str(error.value)
+
+
+@pytest.mark.parametrize('options', [
+    _MIMO, dict(_MIMO, mimo_using_adamw=True),
+    dict(ensemble_method='mimo', mimo_using_obs_tile=True,
+         td_target_method='shared_min'),
+    dict(ensemble_method='multi_head', td_target_method='shared_lcb',
+         use_sass=True, rem_mode=False, mimo_using_adamw=True),
+    dict(_TREE, ensemble_size=64, use_double_q=True, use_sass=True),
+    dict(_TREE, ensemble_size=9, tree_branching=3, tree_depth=2),
+    dict(_BATCH_ENSEMBLE, batch_split=False, td_target_method='shared_mean'),
+    dict(_BATCH_ENSEMBLE, batch_split=False, rem_mode=True),
+    dict(_BATCH_ENSEMBLE, batch_split=False, ensemble_size=6),
+    dict(critic_random_init=True, rem_mode=True),
+    dict(entropy_coefficient=0.), dict(target_entropy=-3.),
+    dict(target_update_period=5, use_ema_target_critic_params=False),
+    # The reference's recipe: without effect on type v1, but not refused.
+    dict(ensemble_size=64, beta=-8., behavior_regularization_type='v1',
+         behavior_regularization_alpha=.1, num_cql_actions=1,
+         num_sgd_steps_per_step=200, num_eval_samples=32),
+])
+def test_what_goes_together_is_accepted(options):
+  config = msg.MSGConfig(**options)
+  for name, value in options.items():
+    assert getattr(config, name) == value
+
+
+def test_defaults_are_the_references():
+  expected = dict(
+      # The MSG specification, section 3.1 and the learner's constants.
+      policy_lr=3e-5, q_lr=3e-4, alpha_lr=3e-4, discount=.99, tau=.005,
+      reward_scale=1., num_sgd_steps_per_step=1,
+      ensemble_method='deep_ensembles', ensemble_size=16, use_double_q=False,
+      mimo_using_obs_tile=False, mimo_using_act_tile=False,
+      mimo_using_adamw=False, beta=-1., td_target_method='independent',
+      rem_mode=False, perform_sarsa_q_eval=False,
+      use_ema_target_critic_params=True,
+      use_random_weighting_in_critic_loss=True,
+      behavior_regularization_type='none', behavior_regularization_alpha=1.,
+      num_cql_actions=2, num_bc_iters=50_000, num_q_repr_pretrain_iters=0,
+      pretrain_temp=1., use_sass=False, use_entropy_regularization=True,
+      entropy_coefficient=None, actor_network_hidden_sizes=(256, 256),
+      critic_network_hidden_sizes=(256, 256),
+      networks_init_type='glorot_also_dist', critic_random_init=False,
+      critic_init_scale=1., eval_with_q_filter=False, num_eval_samples=10,
+      # Section 1.7; section 3.3 (the runner's batch over the steps in it).
+      tree_branching=4, tree_depth=3, tree_width=256, batch_size=256,
+      # Ours: none of them changes what the reference does, but for the spread
+      # of the variants that it gave ddof=1.
+      batch_split=True, std_ddof=0, target_entropy=None,
+      target_update_period=None, eval_mode=None)
+  assert dataclasses.asdict(msg.MSGConfig()) == expected
+
+
+def test_batch_ensemble_defaults_are_the_references():
+  assert dataclasses.asdict(msg.BatchEnsembleMSGConfig()) == dict(
+      # The MSG specification, section 3.2.
+      policy_lr=3e-5, q_lr=3e-4, use_double_q=True, ensemble_size=16, beta=-1.,
+      behavior_regularization_type='none', behavior_regularization_alpha=1.,
+      num_bc_iters=50_000, use_random_weighting_in_critic_loss=True,
+      actor_hidden_sizes=(256, 256), q_hidden_sizes=(256, 256),
+      num_sgd_steps_per_step=1,
+      # Section 3.3, and options of ours.
+      batch_size=256, batch_split=True, entropy_coefficient=None,
+      target_entropy=None, eval_mode=None)
+
+
+def test_every_batch_ensemble_field_reaches_the_msg_config():
+  values = dict(
+      policy_lr=.1, q_lr=.2, use_double_q=False, ensemble_size=8, beta=-3.,
+      behavior_regularization_type='v1', behavior_regularization_alpha=.3,
+      num_bc_iters=7, use_random_weighting_in_critic_loss=False,
+      entropy_coefficient=.4, actor_hidden_sizes=(5,), q_hidden_sizes=(6, 7),
+      num_sgd_steps_per_step=3, batch_size=24, batch_split=False,
+      eval_mode='sample', target_entropy=None)
+  names = dict(actor_hidden_sizes='actor_network_hidden_sizes',
+               q_hidden_sizes='critic_network_hidden_sizes')
+  fields = {
+      f.name: f.default for f in dataclasses.fields(msg.BatchEnsembleMSGConfig)}
+  assert values.keys() == fields.keys()
+  for changes in (values, dict(target_entropy=-1.5)):
+    config = msg.BatchEnsembleMSGConfig(**changes).to_msg_config()
+    expected = msg.MSGConfig(ensemble_method='batch_ensemble', **{
+        names.get(name, name): value
+        for name, value in {**fields, **changes}.items()})
+    assert config == expected
+    # All else stays as `MSGConfig` has it.
+    for name in ('tau', 'discount', 'td_target_method', 'use_sass'):
+      assert getattr(config, name) == getattr(msg.MSGConfig(), name)
+  assert all(value != fields[name] for name, value in values.items()
+             if name != 'target_entropy')
+
+
+def test_batch_ensemble_refuses_at_construction():
+  with pytest.raises(ValueError, match='ensemble_size=6.*batch_split=False'):
+    msg.BatchEnsembleMSGConfig(ensemble_size=6)
+
+
+@pytest.mark.parametrize('options, mode', [
+    (dict(), 'sample'), (_BATCH_ENSEMBLE, 'mode'),
+    (dict(eval_mode='mode'), 'mode'),
+    (dict(_BATCH_ENSEMBLE, eval_mode='sample'), 'sample'),
+    (dict(eval_with_q_filter=True), 'q_filter'),
+    (dict(eval_with_q_filter=True, eval_mode='q_filter'), 'q_filter')])
+def test_evaluation_mode(options, mode):
+  assert msg.MSGConfig(**options).evaluation_mode == mode
+
+
+def test_options_with_next_actions():
+  assert msg.MSGConfig().options_with_next_actions == ()
+  assert msg.MSGConfig(
+      use_sass=True, num_q_repr_pretrain_iters=1, perform_sarsa_q_eval=True,
+  ).options_with_next_actions == (
+      'use_sass', 'num_q_repr_pretrain_iters', 'perform_sarsa_q_eval')
+
+
+def test_every_option_is_documented():
+  for config in (msg.MSGConfig, msg.BatchEnsembleMSGConfig):
+    documented = set(re.findall(r'^    (\w+):', config.__doc__, re.MULTILINE))
+    fields = {field.name for field in dataclasses.fields(config)}
+    inherited = (
+        set() if config is msg.MSGConfig else
+        {field.name for field in dataclasses.fields(msg.MSGConfig)})
+    assert documented <= fields and fields <= documented | inherited
