@@ -1,0 +1,101 @@
+"""Runs the command line: one process, the program, killed, resumed, finished."""
+
+import jax
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from acme_msg.experiments import agents
+from acme_msg.experiments import settings
+from acme_msg.launch import checkpointing
+
+_S, _STEPS, _EVERY = 5, 16, 2
+_EVALUATED = list(range(_S * _EVERY, _S * _STEPS + 1, _S * _EVERY))
+_BINDINGS = [f'msg.config.MSGConfig.{option}' for option in (
+    f'num_sgd_steps_per_step={_S}', 'ensemble_size=2', 'num_bc_iters=7',
+    'actor_network_hidden_sizes=(16,)', 'critic_network_hidden_sizes=(16,)',
+    # Acts by policy and critics.
+    'eval_with_q_filter=True', 'num_eval_samples=4')]
+_SETTINGS = {
+    'algorithm': 'msg', 'task_class': 'pointmaze',
+    'task_name': 'pointmaze-umaze-diverse', 'seed': 7, 'num_steps': _STEPS,
+    'eval_every_steps': _EVERY, 'episodes_per_eval': 2, 'batch_size': 40}
+
+
+def _arguments(root_dir, dataset_path, *bindings):
+  return [f'--root_dir={root_dir}', f'--dataset_path={dataset_path}',
+          *(f'--{name}={value}' for name, value in _SETTINGS.items()),
+          *(f'--gin_bindings={binding}' for binding in [*_BINDINGS, *bindings])]
+
+
+@pytest.fixture(name='reference', scope='module')
+def _reference(run, check_run, pointmaze_file, tmp_path_factory):
+  """The directory of a run that was made in one process and never stopped."""
+  root_dir = tmp_path_factory.mktemp('reference') / 'run'
+  result = run(*_arguments(root_dir, pointmaze_file), '--run_local',
+               '--create_saved_model_actor')
+  assert result.code == 0, result.stderr
+  check_run(root_dir, _EVALUATED, episodes=2)
+  assert (root_dir / 'maze.png').stat().st_size
+  return root_dir
+
+
+def test_killed_program_resumes_to_the_same_end(
+    run, check_run, reference, pointmaze_file, tmp_path):
+  root_dir = tmp_path / 'run'
+  arguments = _arguments(root_dir, pointmaze_file)
+  result = run(*arguments, kill_when=lambda: checkpointing.latest_step(
+      str(root_dir)))
+  assert result.code == -9, result.stderr
+  killed_at = checkpointing.latest_step(str(root_dir))
+  assert killed_at < _EVALUATED[-1]
+
+  result = run(*arguments)
+  assert result.code == 0, result.stderr
+  assert f'Resumed at gradient step {killed_at}' in result.stdout
+  assert f'Finished at gradient step {_EVALUATED[-1]};' in result.stdout
+  check_run(root_dir, _EVALUATED, episodes=2)
+  with np.load(root_dir / 'evaluations.npz') as found:
+    with np.load(reference / 'evaluations.npz') as wanted:
+      assert set(found) == set(wanted)
+      for name in wanted:
+        np.testing.assert_array_equal(found[name], wanted[name])
+
+
+def test_finished_run_says_so(run, reference, pointmaze_file):
+  before = (reference / 'evaluations.npz').stat().st_mtime_ns
+  result = run(*_arguments(reference, pointmaze_file))
+  assert result.code == 0, result.stderr
+  assert f'The run in {reference} is finished already' in result.stdout
+  assert 'Final score: ' in result.stdout
+  assert (reference / 'evaluations.npz').stat().st_mtime_ns == before
+
+
+def test_saved_model_acts_as_the_final_policy(reference, pointmaze_file):
+  agents.parse_gin([], _BINDINGS)
+  experiment = settings.make_experiment(
+      **_SETTINGS, root_dir=str(reference), dataset_path=pointmaze_file)
+  spec = experiment.environment_spec()
+  networks = experiment.network_factory(spec)
+  key = jax.random.PRNGKey(5)
+  params = checkpointing.restore_variables(str(reference), {
+      'policy_params': jax.eval_shape(networks.policy.init, key),
+      'critic_params': jax.eval_shape(networks.critic.init, key)})
+  policy = experiment.builder.make_policy(networks, spec, True)
+  model = tf.saved_model.load(
+      str(reference / 'saved_model' / str(_EVALUATED[-1])))
+  for observation in np.random.RandomState(0).randn(5, 4).astype(np.float32):
+    [action] = policy(
+        [params['policy_params'], params['critic_params']], key,
+        observation[None])
+    np.testing.assert_allclose(
+        model.act(observation, 5), action, atol=1e-5)
+
+
+def test_nan_stops_the_program_on_request(run, pointmaze_file, tmp_path):
+  result = run(
+      *_arguments(tmp_path / 'run', pointmaze_file,
+                  'msg.config.MSGConfig.q_lr=1e38'), '--debug_nans')
+  assert result.code == 1
+  assert 'FloatingPointError' in result.stderr
+  assert 'nan' in result.stderr
