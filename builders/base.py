@@ -59,9 +59,35 @@ class FeedForwardBuilder(OfflineBuilder):
   Such a policy is `policy(params, key, observation [B, O]) -> action [B, A]`.
   """
 
+  def __init__(self, config: Any):
+    """Creates the builder.
+
+    Args:
+      config: the agent's options.
+    """
+    self._config = config
+
+  @property
+  def config(self) -> Any:
+    """The agent's options."""
+    return self._config
+
+  @property
+  def transitions_per_step(self) -> int:
+    """S * B, the transitions that one learner step learns from."""
+    return self._config.num_sgd_steps_per_step * self._config.batch_size
+
+  @property
+  def options_with_next_actions(self) -> Sequence[str]:
+    """The options in force that need the data's next actions."""
+    return ()
+
   @property
   def variable_names(self) -> Sequence[str]:
-    """The learner's variables that are an evaluating policy's params."""
+    """The learner's variables that are the policy's params, as a list if many.
+
+    They are the same whether the policy evaluates or not.
+    """
     return ('policy',)
 
   def make_actor(
@@ -86,8 +112,6 @@ class FeedForwardBuilder(OfflineBuilder):
       ValueError: if there is no variable source.
     """
     del environment_spec
-    if variable_source is None:
-      raise ValueError('make_actor needs a variable_source to act by.')
     return acting.make_actor(
         random_key, policy, variable_source, self.variable_names)
 
@@ -110,10 +134,12 @@ def flat_sizes(spec: specs.EnvironmentSpec) -> Tuple[int, int]:
       raise ValueError(
           f'The environment\'s {name} must be one vector, but their spec is '
           f'{array}. Flatten them with a wrapper.')
-  actions = spec.actions
-  if not (np.all(actions.minimum == -1) and np.all(actions.maximum == 1)):
+  # Unbounded actions have a spec without bounds.
+  minimum = getattr(spec.actions, 'minimum', -np.inf)
+  maximum = getattr(spec.actions, 'maximum', np.inf)
+  if not (np.all(minimum == -1) and np.all(maximum == 1)):
     raise ValueError(
         'The policy acts within [-1, 1], but the environment takes actions '
-        f'from {actions.minimum} to {actions.maximum}. Wrap it in '
+        f'from {minimum} to {maximum}. Wrap it in '
         'acme.wrappers.CanonicalSpecWrapper.')
-  return spec.observations.shape[0], actions.shape[0]
+  return spec.observations.shape[0], spec.actions.shape[0]
