@@ -62,19 +62,6 @@ def make_networks(spec: specs.EnvironmentSpec,
 class MSGBuilder(base.FeedForwardBuilder):
   """Builds MSG agents with the ensemble that the config names."""
 
-  def __init__(self, config: msg.MSGConfig):
-    """Creates the builder.
-
-    Args:
-      config: the agent's options.
-    """
-    self._config = config
-
-  @property
-  def config(self) -> msg.MSGConfig:
-    """The agent's options."""
-    return self._config
-
   def make_learner(
       self,
       random_key: jax.Array,
@@ -129,9 +116,18 @@ class MSGBuilder(base.FeedForwardBuilder):
     """
     del environment_spec
     mode = self._config.evaluation_mode if evaluation else 'sample'
-    return acting.make_policy(networks, mode, self._config)
+    policy = acting.make_policy(networks, mode, self._config)
+    if acting.variable_names(mode) == self.variable_names:
+      return policy
+    # This builder's actors also hold the critics, for evaluation.
+    return lambda params, key, observation: policy(params[0], key, observation)
+
+  @property
+  def options_with_next_actions(self) -> Sequence[str]:
+    """The options in force that need the data's next actions."""
+    return self._config.options_with_next_actions
 
   @property
   def variable_names(self) -> Sequence[str]:
-    """The learner's variables that are an evaluating policy's params."""
+    """The learner's variables that are the params of its policies."""
     return acting.variable_names(self._config.evaluation_mode)
