@@ -13,19 +13,6 @@ import tiny
 _OBSERVATION_SIZE, _ACTION_SIZE = tiny.OBSERVATION_SIZE, tiny.ACTION_SIZE
 
 
-class _Log(loggers.Logger):
-  """Keeps what is written."""
-
-  def __init__(self):
-    self.rows = []
-
-  def write(self, data):
-    self.rows.append(dict(data))
-
-  def close(self):
-    pass
-
-
 def _make_policy():
   return networks.make_policy(_OBSERVATION_SIZE, _ACTION_SIZE, (32,))
 
@@ -48,7 +35,7 @@ def _demonstrations(size=500):
 
 @pytest.mark.parametrize('loss', ['mle', 'mse'])
 def test_clones_an_expert(loss):
-  policy, log = _make_policy(), _Log()
+  policy, log = _make_policy(), loggers.InMemoryLogger()
   learner = bc.BCLearner(
       policy,
       bc.BCConfig(loss=loss, policy_lr=1e-2, batch_size=64,
@@ -67,8 +54,8 @@ def test_clones_an_expert(loss):
   for _ in range(3):
     learner.step()
   assert before > 0.1 and error() < 0.003
-  assert log.rows[-1]['actor_loss'] < log.rows[0]['actor_loss']
-  assert log.rows[-1]['learner_steps'] == 600
+  assert log.data[-1]['actor_loss'] < log.data[0]['actor_loss']
+  assert log.data[-1]['learner_steps'] == 600
   assert learner.num_traces == 1
   if loss == 'mle':
     # It learns how certain the expert is as well.
@@ -81,7 +68,8 @@ def test_goes_on_as_if_never_stopped():
   def make_learner(seed):
     return bc.BCLearner(
         _make_policy(), bc.BCConfig(batch_size=8, num_sgd_steps_per_step=3),
-        jax.random.PRNGKey(seed), _demonstrations(), logger=_Log())
+        jax.random.PRNGKey(seed), _demonstrations(),
+        logger=loggers.NoOpLogger())
 
   learner = make_learner(0)
   learner.step()
@@ -102,7 +90,7 @@ def test_first_step_equals_numpy(loss):
   learner = bc.BCLearner(
       policy, bc.BCConfig(
           loss=loss, policy_lr=learning_rate, batch_size=16),
-      jax.random.PRNGKey(0), iter([batch]), logger=_Log())
+      jax.random.PRNGKey(0), iter([batch]), logger=loggers.NoOpLogger())
   params, = learner.get_variables(['policy'])
   learner.step()
   state = learner.save()
@@ -144,5 +132,5 @@ def test_refuses_options_that_make_no_sense(options, message):
 def test_refuses_devices_that_leave_a_rest():
   with pytest.raises(ValueError, match=r'batch_size=8 .*3 devices.*\[1, 2, 4'):
     bc.BCLearner(_make_policy(), bc.BCConfig(batch_size=8),
-                 jax.random.PRNGKey(0), _demonstrations(), logger=_Log(),
-                 devices=jax.local_devices()[:1] * 3)
+                 jax.random.PRNGKey(0), _demonstrations(),
+                 logger=loggers.NoOpLogger(), devices=jax.local_devices()[:1] * 3)

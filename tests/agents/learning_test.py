@@ -1,7 +1,5 @@
 """The Acme learner around a program, with a toy for a program."""
 
-import time
-
 from acme.utils import counting
 from acme.utils import loggers
 from acme_msg.agents import learning
@@ -10,24 +8,11 @@ import pytest
 import toy
 
 
-class _Log(loggers.Logger):
-  """Keeps what is written."""
-
-  def __init__(self):
-    self.rows = []
-
-  def write(self, data):
-    self.rows.append(dict(data))
-
-  def close(self):
-    pass
-
-
 def _make_learner(dataset, logger=None, counter=None, needs=()):
   return learning.OfflineLearner(
       toy.make_program(), {'policy': 'total', 'critic': 'members'}, dataset,
       num_sgd_steps_per_step=3, needs_next_actions=needs, counter=counter,
-      logger=logger or _Log())
+      logger=logger or loggers.NoOpLogger())
 
 
 def _batches(sizes):
@@ -36,15 +21,15 @@ def _batches(sizes):
 
 
 def test_counts_gradient_steps_and_logs_finite_numbers():
-  log, parent = _Log(), counting.Counter()
+  log, parent = loggers.InMemoryLogger(), counting.Counter()
   learner = _make_learner(
       toy.make_data(), log,
       counting.Counter(parent, prefix='learner', time_delta=0.))
   for _ in range(3):
     learner.step()
   assert parent.get_counts()['learner_steps'] == 9
-  assert [row['learner_steps'] for row in log.rows] == [3, 6, 9]
-  for row in log.rows:
+  assert [row['learner_steps'] for row in log.data] == [3, 6, 9]
+  for row in log.data:
     assert set(row) == {'batch', 'learner_steps', 'learner_walltime'}
     assert all(isinstance(value, (int, float)) and np.isfinite(value)
                for value in row.values())
@@ -52,22 +37,18 @@ def test_counts_gradient_steps_and_logs_finite_numbers():
 
 def test_walltime_starts_with_the_first_step():
   # The time between construction and the first step is not the learner's.
-  log = _Log()
+  log = loggers.InMemoryLogger()
   learner = _make_learner(toy.make_data(), log)
-  learner.step()
-  begin = time.time()
-  learner.step()
-  learner.step()
-  elapsed = time.time() - begin
-  walltime = [row['learner_walltime'] for row in log.rows]
-  assert walltime[0] == 0. and walltime[0] < walltime[1] < walltime[2]
-  assert walltime[2] <= elapsed + 1.
+  for _ in range(3):
+    learner.step()
+  walltime = [row['learner_walltime'] for row in log.data]
+  assert walltime[0] == 0. < walltime[1] < walltime[2]
 
 
 def test_counts_by_itself_with_the_prefix_of_a_learner():
-  log = _Log()
+  log = loggers.InMemoryLogger()
   _make_learner(toy.make_data(), log).step()
-  assert log.rows[0]['learner_steps'] == 3
+  assert log.data[0]['learner_steps'] == 3
 
 
 def test_takes_one_batch_per_step_from_an_iterator():
@@ -88,12 +69,12 @@ def test_takes_anything_that_can_be_iterated():
 
 
 def test_refuses_batches_of_another_size():
-  log = _Log()
+  log = loggers.InMemoryLogger()
   learner = _make_learner(_batches([7]), log)
   with pytest.raises(
       ValueError, match='num_sgd_steps_per_step=3 times batch_size=2'):
     learner.step()
-  assert not log.rows and learner.get_variables(['policy'])[0] == 0.
+  assert not log.data and learner.get_variables(['policy'])[0] == 0.
 
 
 @pytest.mark.parametrize('extras', [(), {}, {'other': 1}, None])

@@ -17,21 +17,8 @@ _CONFIG = tiny.make_config(
     behavior_regularization_type='v2')
 
 
-class _Log(loggers.Logger):
-  """Keeps what is written."""
-
-  def __init__(self):
-    self.rows = []
-
-  def write(self, data):
-    self.rows.append(dict(data))
-
-  def close(self):
-    pass
-
-
 def _make_learner(dataset, config=_CONFIG, seed=0, **kwargs):
-  kwargs.setdefault('logger', _Log())
+  kwargs.setdefault('logger', loggers.NoOpLogger())
   return msg.MSGLearner(
       tiny.make_networks(config), config, jax.random.PRNGKey(seed), dataset,
       **kwargs)
@@ -53,7 +40,7 @@ def _assert_equal(tree, other):
 @pytest.fixture(scope='module')
 def run():
   """Learner, log and pickled states after each of four calls."""
-  log = _Log()
+  log = loggers.InMemoryLogger()
   learner = _make_learner(
       tiny.make_data(), counter=counting.Counter(prefix='learner'), logger=log)
   saved = [pickle.dumps(learner.save())]
@@ -93,7 +80,7 @@ def test_goes_on_as_if_never_stopped(run):
 
 def test_logs_what_the_phase_measures(run):
   _, log, _ = run
-  assert [row['learner_steps'] for row in log.rows[:4]] == [2, 4, 6, 8]
+  assert [row['learner_steps'] for row in log.data[:4]] == [2, 4, 6, 8]
   summary = lambda name: {f'{name}/{s}' for s in ('avg', 'std', 'max', 'min')}
   cloning = {
       'actor_loss', 'avg_log_prob', 'learner_steps', 'learner_walltime',
@@ -102,8 +89,8 @@ def test_logs_what_the_phase_measures(run):
   maximizing = cloning | {
       'argmax_q', 'argmin_q', 'alpha', 'alpha_loss', *summary('q_mean'),
       *summary('q_std')}
-  assert set(log.rows[0]) == cloning
-  for row in log.rows[1:4]:
+  assert set(log.data[0]) == cloning
+  for row in log.data[1:4]:
     assert set(row) == maximizing
     assert all(isinstance(value, (int, float)) and np.isfinite(value)
                for value in row.values())
@@ -114,7 +101,7 @@ def test_logs_what_the_phase_measures(run):
     for name in ('q_mean', 'critic_loss'):
       assert (row[f'{name}/min'] < row[f'{name}/avg'] < row[f'{name}/max'])
   # The second call's first step clones: its metrics are those of the other.
-  assert log.rows[1]['alpha'] == 1.
+  assert log.data[1]['alpha'] == 1.
 
 
 def test_serves_policy_and_critics(run):
