@@ -1,0 +1,36 @@
+"""Runs the main job, small: the data, both agents' programs, the comparison."""
+
+import json
+
+import h5py
+import pytest
+
+_TASK = 'pointmaze-umaze-diverse'
+
+
+def test_quickstart(run, tmp_path):
+  root_dir = tmp_path / 'runs'
+  arguments = [f'--root_dir={root_dir}', '--num_steps=10',
+               '--episodes_per_eval=1', '--seed=2']
+  result = run(*arguments, module='quickstart',
+               ACME_MSG_DATA_DIR=str(tmp_path / 'data'))
+  assert result.code == 0, result.stderr
+  [data] = (tmp_path / 'data').iterdir()
+  with h5py.File(data) as file:
+    assert len(file['rewards']) == 300_000
+  last = result.stdout.splitlines()[-1]
+  assert last.startswith('RESULT ')
+  found = json.loads(last[len('RESULT '):])
+  assert found['task'] == _TASK
+  assert found['gradient_steps'] == 1000
+  assert found['root_dir'] == str(root_dir)
+  for name in ('msg_score', 'bc_score'):
+    assert 0 <= found[name] <= 100
+  assert 0 < found['seconds'] < 500
+  assert len(found) == 6
+  for name in ('learning_curves.png', 'msg/learning_curve.png',
+               'msg/maze.png'):
+    assert str(root_dir / name)
+    assert (root_dir / name).stat().st_size
+  for agent, steps in (('msg', 1000), ('bc', 10_000)):
+    assert (root_dir / agent / 'checkpoints' / str(steps)).is_dir()
