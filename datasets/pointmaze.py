@@ -16,9 +16,8 @@ after it go on, as in D4RL's v2 files. See the D4RL paper, appendix on AntMaze:
 https://arxiv.org/abs/2004.07219.
 
 Two things differ from D4RL. The point is faster than the ant, and in episodes
-of 700 and 1000 steps it would hover most of the time, which would make standing
-still what the data knows best: `EPISODE_STEPS` is what most ways need, and an
-episode is cut `_HOVER_STEPS` after the goal was reached. And in 'play' and 'diverse' no way is longer than 80% of the
+of 700 and 1000 steps it would hover nearly all of the time: `EPISODE_STEPS` is
+what most ways need. And in 'play' and 'diverse' no way is longer than 80% of the
 one that evaluation asks for: no episode shows all of it, and a policy has to
 stitch it from pieces. An imitator of the data stops at other goals.
 
@@ -42,13 +41,11 @@ from ..environments import pointmaze
 
 # Part of every file's name: to be raised when the data that a seed gives
 # changes, so that files of an older generator are never taken for new ones.
-VERSION = 5
+VERSION = 6
 NUM_TRANSITIONS = 300_000
 
-# The most steps of an episode of collection, and how many of them may follow the
-# one that brings the point near the episode's goal.
+# Steps per episode of collection.
 EPISODE_STEPS = {'umaze': 80, 'medium': 110, 'large': 150}
-_HOVER_STEPS = 10
 # The longest way of an episode, as a share of that from the start to the goal
 # of evaluation.
 _LONGEST_WAY = 0.8
@@ -88,14 +85,10 @@ def _draw_cells(task: pointmaze.Task,
   return start, goals[rng.integers(len(goals))]
 
 
-def _is_near(aim: np.ndarray, position: np.ndarray) -> bool:
-  return abs(aim - position).max() < _TURNING_DISTANCE
-
-
 def _collect_episode(task: pointmaze.Task, physics: pointmaze.PointMass,
                      rng: np.random.Generator,
                      steps: int) -> Dict[str, np.ndarray]:
-  """Collects one episode of at most `steps`, as arrays of D4RL's layout."""
+  """Collects one episode of `steps` steps, as arrays of D4RL's layout."""
   maze = task.maze
   start, goal = _draw_cells(task, rng)
   shift = rng.uniform(-_NOISE, _NOISE, size=2)
@@ -109,21 +102,14 @@ def _collect_episode(task: pointmaze.Task, physics: pointmaze.PointMass,
   observations = np.empty((steps + 1, 4), np.float32)
   actions = np.empty((steps, 2), np.float32)
   observations[0] = physics.reset(path[-1])
-  left = steps
   for t in range(steps):
     position, velocity = observations[t, :2], observations[t, 2:]
-    while len(path) > 1 and _is_near(path[-1], position):
+    while len(path) > 1 and (
+        abs(path[-1] - position).max() < _TURNING_DISTANCE):
       path.pop()
     aim = _GAIN * (path[-1] - position) - _BRAKE * velocity
     actions[t] = (aim.clip(-force, force) + noise[t]).clip(-1, 1)
     observations[t + 1] = physics.step(actions[t])
-    if _is_near(path[0], observations[t + 1, :2]):
-      left = min(left, _HOVER_STEPS + 1)
-    left -= 1
-    if not left:
-      break
-  steps = t + 1
-  observations, actions = observations[:steps + 1], actions[:steps]
   terminals = pointmaze.reaches(
       observations[1:, :2], maze.to_xy(maze.evaluation_goal))
   timeouts = np.zeros(steps, bool)
@@ -176,9 +162,8 @@ def generate(task_name: str, num_transitions: int = NUM_TRANSITIONS,
   with tqdm.tqdm(total=num_transitions, desc=task_name, unit='step',
                  disable=None) as bar:
     while missing:
-      episodes.append(
-          _collect_episode(task, physics, rng, min(limit, missing)))
-      steps = len(episodes[-1]['rewards'])
+      steps = min(limit, missing)
+      episodes.append(_collect_episode(task, physics, rng, steps))
       missing -= steps
       bar.update(steps)
   return {name: np.concatenate([e[name] for e in episodes])
