@@ -95,17 +95,19 @@ class Shard:
     return self.sum_over_members(x) / self.num_members
 
   def min_over_members(self, x: jax.Array) -> jax.Array:
-    """The least of all N members of `[n, ...]`; ties share the gradient."""
-    local = jnp.min(x, axis=0)
-    least = jax.lax.stop_gradient(local)
-    if self._members_split:
-      least = jax.lax.pmin(least, AXIS)
-    is_least = jax.lax.stop_gradient(x) == least
-    ties = self.sum_over_members(is_least.astype(x.dtype))
-    # Zero in value; its gradient reaches the least members alone.
-    through = jnp.sum(
-        jnp.where(is_least, x - jax.lax.stop_gradient(x), 0.), axis=0) / ties
-    return least + through
+    """The least of all N members of `[n, ...]`.
+
+    The first of the least members has all of the gradient. It is found by its
+    index: values may differ in their last bits where the compiler computes
+    them once for the minimum and once more for a comparison with it.
+    """
+    index = jnp.argmin(x, axis=0)
+    own = jnp.take_along_axis(x, index[None], axis=0)[0]
+    if not self._members_split:
+      return own
+    of_devices = jax.lax.all_gather(jax.lax.stop_gradient(own), AXIS)
+    owner = jnp.argmin(of_devices, axis=0) == jax.lax.axis_index(AXIS)
+    return _sum_forward(jnp.where(owner, own, 0.))
 
   def mean_over_batch(self, x: jax.Array) -> jax.Array:
     """Averages over devices what is a mean over this device's rows."""
