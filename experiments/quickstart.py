@@ -36,6 +36,9 @@ _EPISODES_PER_EVAL = flags.DEFINE_integer(
 # changing by then.
 _BC_STEPS = 100
 _NUM_EVALS = 10
+flags.register_validator(
+    'num_steps', lambda steps: steps > 0 and steps % _NUM_EVALS == 0,
+    f'must be a positive multiple of {_NUM_EVALS}, the number of evaluations.')
 
 
 def _run(algorithm: str, recipe: str, num_steps: int, root_dir: str):

@@ -3,7 +3,6 @@
 import json
 
 import h5py
-import pytest
 
 _TASK = 'pointmaze-umaze-diverse'
 
@@ -30,7 +29,17 @@ def test_quickstart(run, tmp_path):
   assert len(found) == 6
   for name in ('learning_curves.png', 'msg/learning_curve.png',
                'msg/maze.png'):
-    assert str(root_dir / name)
     assert (root_dir / name).stat().st_size
+  assert str(root_dir / 'learning_curves.png') in result.stdout
+  assert str(root_dir / 'msg' / 'maze.png') in result.stdout
   for agent, steps in (('msg', 1000), ('bc', 10_000)):
     assert (root_dir / agent / 'checkpoints' / str(steps)).is_dir()
+
+
+def test_steps_that_are_not_evaluated_are_refused(run, tmp_path):
+  result = run('--num_steps=15', f'--root_dir={tmp_path}/runs',
+               module='quickstart', ACME_MSG_DATA_DIR=str(tmp_path / 'data'))
+  assert result.code == 1
+  assert '--num_steps=15' in result.stderr
+  assert 'must be a positive multiple of 10' in result.stderr
+  assert not list(tmp_path.iterdir())
