@@ -44,7 +44,7 @@ def test_binding_of_no_parameter_is_refused(binding, words):
     ('train/msg.config.MSGConfig.beta=-8', 'train/.*name no parameter'),
     ('msg.config.MSGConfig.beta=%nothing', r"\['nothing'\] .* not defined"),
     ('msg.config.MSGConfig.beta="-8"', "beta='-8' is not of the type float"),
-    ('msg.config.MSGConfig.ensemble_size=4.', 'size=4.0 is not of the type int'),
+    ('msg.config.MSGConfig.ensemble_size=4.', '=4.0 is not of the type int'),
     ('msg.config.MSGConfig.ensemble_size=True', 'True is not of the type int'),
     ('msg.config.MSGConfig.use_sass="False"', 'is not of the type bool'),
     ('msg.config.MSGConfig.use_sass=0', 'use_sass=0 is not of the type bool'),

@@ -1,4 +1,4 @@
-"""Runs the command line: one process, the program, killed, resumed, finished."""
+"""Runs the command line: in one process, and killed, resumed and finished."""
 
 import jax
 import numpy as np
