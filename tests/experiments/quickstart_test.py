@@ -25,7 +25,7 @@ def test_quickstart(run, tmp_path):
   assert found['root_dir'] == str(root_dir)
   for name in ('msg_score', 'bc_score'):
     assert 0 <= found[name] <= 100
-  assert 0 < found['seconds'] < 500
+  assert found['seconds'] > 0
   assert len(found) == 6
   for name in ('learning_curves.png', 'msg/learning_curve.png',
                'msg/maze.png'):
