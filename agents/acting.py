@@ -2,6 +2,7 @@
 
 from typing import Optional, Sequence
 
+from acme import adders
 from acme import core
 from acme.agents.jax import actor_core
 from acme.agents.jax import actors
@@ -12,9 +13,9 @@ import jax
 def make_actor(
     random_key: jax.Array,
     policy: actor_core.FeedForwardPolicy,
-    variable_source: core.VariableSource,
+    variable_source: Optional[core.VariableSource],
     variables: Sequence[str] = ('policy',),
-    adder: Optional[object] = None,
+    adder: Optional[adders.Adder] = None,
 ) -> core.Actor:
   """An Acme actor that keeps one set of weights for a whole episode.
 
@@ -27,7 +28,12 @@ def make_actor(
 
   Returns:
     The actor; it runs on the CPU.
+
+  Raises:
+    ValueError: if there is no variable source.
   """
+  if variable_source is None:
+    raise ValueError('make_actor needs a variable_source to act by.')
   client = variable_utils.VariableClient(
       variable_source, list(variables), device='cpu')
   return actors.GenericActor(

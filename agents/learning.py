@@ -1,7 +1,9 @@
 """An Acme learner around a program of gradient steps."""
 
+import itertools
 import time
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Union
+from typing import (
+    Any, Dict, Iterator, List, Mapping, Optional, Sequence, Union)
 
 import acme
 from acme import types
@@ -13,6 +15,11 @@ from . import program as program_lib
 
 # A whole dataset, or an iterator of batches of S * B transitions.
 Dataset = Union[types.Transition, Iterator[types.Transition]]
+
+
+def _is_transition(x: Any) -> bool:
+  # Reverb makes named tuples of its own, with the names that were written.
+  return getattr(x, '_fields', None) == types.Transition._fields
 
 
 class OfflineLearner(acme.Learner):
@@ -41,7 +48,9 @@ class OfflineLearner(acme.Learner):
         program's state that holds it.
       dataset: a whole dataset or an iterator of batches.
       num_sgd_steps_per_step: S, what each step counts.
-      needs_next_actions: options in force that need the data's next actions.
+      needs_next_actions: options in force that need the data's next actions,
+        as `extras={'next_action': [..., A]}`. If there are any, an iterator's
+        first batch is drawn here, to refuse it before any work is spent.
       counter: counts gradient steps as 'learner_steps' and seconds.
       logger: gets the metrics of each step.
 
@@ -57,23 +66,35 @@ class OfflineLearner(acme.Learner):
         'learner', save_data=False, steps_key='learner_steps')
     self._timestamp = None
     self._batches, self._resident = None, None
-    if isinstance(dataset, types.Transition):
+    if _is_transition(dataset):
       self._resident = program.put_dataset(self._used_fields(dataset))
     else:
       self._batches = iter(dataset)
+      # Only then: what actors fill has no batch before they act.
+      if self._needs_next_actions:
+        first = next(self._batches)
+        self._used_fields(first)
+        self._batches = itertools.chain([first], self._batches)
 
   def _used_fields(self, transition: types.Transition) -> types.Transition:
     """Drops what no gradient step reads, and refuses what lacks something."""
-    extras = ()
-    if self._needs_next_actions:
-      try:
-        extras = {'next_action': transition.extras['next_action']}
-      except (KeyError, IndexError, TypeError):
-        raise ValueError(
-            f'{" and ".join(self._needs_next_actions)} needs the data\'s next '
-            "actions, but its transitions have no extras['next_action']. Use "
-            'a dataset that has them, or turn the option off.') from None
-    return transition._replace(extras=extras)
+    if not _is_transition(transition):
+      raise ValueError(
+          'The dataset must be one acme.types.Transition or an iterator of '
+          f'them, but it gives a {type(transition).__name__}.')
+    transition = types.Transition(*transition)
+    if not self._needs_next_actions:
+      return transition._replace(extras=())
+    extras = transition.extras
+    if not isinstance(extras, Mapping) or 'next_action' not in extras:
+      found = (f'the keys {sorted(extras)}' if isinstance(extras, Mapping)
+               else f'a {type(extras).__name__}')
+      raise ValueError(
+          f'{" and ".join(self._needs_next_actions)} needs the data\'s next '
+          "actions as extras['next_action'], but the extras of its transitions "
+          f'are {found}. Use a dataset that has them, or turn the option off.')
+    return transition._replace(
+        extras={'next_action': extras['next_action']})
 
   def step(self):
     """Runs S gradient steps, counts and logs them."""

@@ -38,14 +38,6 @@ def make_networks(spec: specs.EnvironmentSpec,
 class BCBuilder(base.FeedForwardBuilder):
   """Builds behaviour cloning, the baseline of what the data alone shows."""
 
-  def __init__(self, config: bc.BCConfig):
-    """Creates the builder.
-
-    Args:
-      config: the agent's options.
-    """
-    self._config = config
-
   def make_learner(
       self,
       random_key: jax.Array,

@@ -1,0 +1,89 @@
+"""Batches from whole datasets, for builders that learn from iterators."""
+
+from typing import Any, Callable, Iterator, Optional
+
+from acme import core
+from acme import specs
+from acme import types
+from acme.utils import counting
+from acme.utils import loggers
+import jax
+import numpy as np
+
+from . import base
+
+
+def sample_batches(dataset: types.Transition, batch_size: int,
+                   random_key: jax.Array) -> Iterator[types.Transition]:
+  """Draws batches from a whole dataset, without end.
+
+  Args:
+    dataset: T transitions.
+    batch_size: transitions of each batch, drawn with replacement.
+    random_key: determines the batches.
+
+  Yields:
+    Batches `[batch_size, ...]` of NumPy arrays.
+  """
+  rng = np.random.default_rng(np.asarray(random_key))
+  size = len(dataset.reward)
+  while True:
+    rows = rng.integers(size, size=batch_size)
+    yield jax.tree.map(lambda x: x[rows], dataset)
+
+
+class BatchingBuilder(base.OfflineBuilder):
+  """Lets a builder that wants an iterator of batches have whole datasets.
+
+  Our launcher and whoever else hands over whole datasets can then run builders
+  such as those of Acme itself. After a stop and a resume the batches begin
+  anew, unlike the draws of learners that keep a whole dataset.
+  """
+
+  def __init__(self, builder: base.OfflineBuilder, batch_size: int):
+    """Creates the builder.
+
+    Args:
+      builder: the agent.
+      batch_size: transitions of each batch, the S * B of learners that divide
+        a batch among S gradient steps.
+    """
+    self._builder = builder
+    self._batch_size = batch_size
+
+  def make_learner(
+      self,
+      random_key: jax.Array,
+      networks: Any,
+      dataset: types.Transition,
+      logger_fn: Callable[..., loggers.Logger],
+      environment_spec: specs.EnvironmentSpec,
+      *,
+      counter: Optional[counting.Counter] = None,
+  ) -> core.Learner:
+    """Makes the learner of batches from a whole dataset."""
+    learner_key, batch_key = jax.random.split(random_key)
+    return self._builder.make_learner(
+        learner_key, networks,
+        sample_batches(dataset, self._batch_size, batch_key),
+        logger_fn, environment_spec, counter=counter)
+
+  def make_actor(
+      self,
+      random_key: jax.Array,
+      policy: Any,
+      environment_spec: specs.EnvironmentSpec,
+      variable_source: Optional[core.VariableSource] = None,
+  ) -> core.Actor:
+    """Makes the builder's actor."""
+    return self._builder.make_actor(
+        random_key, policy, environment_spec, variable_source)
+
+  def make_policy(
+      self,
+      networks: Any,
+      environment_spec: specs.EnvironmentSpec,
+      evaluation: bool,
+  ) -> Any:
+    """Makes the builder's policy."""
+    return self._builder.make_policy(networks, environment_spec, evaluation)
