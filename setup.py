@@ -83,6 +83,8 @@ setuptools.setup(
     },
     package_dir={'acme_msg': '.'},
     packages=['acme_msg'] + [f'acme_msg.{room}' for room in _ROOMS],
-    package_data={'acme_msg.experiments': ['recipes/*.gin']},
+    package_data={
+        **{f'acme_msg.{room}': ['*.md'] for room in _ROOMS},
+        'acme_msg.experiments': ['*.md', 'recipes/*.gin']},
     cmdclass={'build_py': BuildWithoutSetup},
 )

@@ -36,6 +36,8 @@ _EPISODES_PER_EVAL = flags.DEFINE_integer(
 # changing by then.
 _BC_STEPS = 100
 _NUM_EVALS = 10
+# Scores are averages over the last evaluations, as both methods still swing.
+_NUM_SCORED_EVALS = 3
 flags.register_validator(
     'num_steps', lambda steps: steps > 0 and steps % _NUM_EVALS == 0,
     f'must be a positive multiple of {_NUM_EVALS}, the number of evaluations.')
@@ -78,10 +80,11 @@ def main(argv):
       {'MSG': msg.root_dir, 'behaviour cloning': bc.root_dir}, curves,
       _TASK_NAME.value)
   *_, picture = report.draw(msg)
-  msg_score = report.final_score(msg.root_dir)
-  bc_score = report.final_score(bc.root_dir)
+  msg_score = report.final_score(msg.root_dir, _NUM_SCORED_EVALS)
+  bc_score = report.final_score(bc.root_dir, _NUM_SCORED_EVALS)
   print(f"""
-Normalised score on {_TASK_NAME.value} (100 = every episode reaches the goal)
+Normalised score on {_TASK_NAME.value} (100 = every episode reaches the goal),
+averaged over the last {_NUM_SCORED_EVALS} evaluations
   MSG                {msg_score:6.1f}
   behaviour cloning  {bc_score:6.1f}
 

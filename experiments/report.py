@@ -18,17 +18,19 @@ from ..launch import experiment as experiment_lib
 _NUM_TRAJECTORIES = 20
 
 
-def final_score(root_dir: str) -> float:
-  """The mean result of a run's last evaluation.
+def final_score(root_dir: str, num_evaluations: int = 1) -> float:
+  """The mean result of a run's last evaluations.
 
   Args:
     root_dir: the run's directory.
+    num_evaluations: how many of them to average over.
 
   Returns:
     The mean normalised score or, where the task has none, the mean return.
   """
-  *_, last = evaluations.load(root_dir).values()
-  return float(np.mean(last.returns if last.scores is None else last.scores))
+  last = list(evaluations.load(root_dir).values())[-num_evaluations:]
+  return float(np.mean([
+      e.returns if e.scores is None else e.scores for e in last]))
 
 
 def draw(experiment: experiment_lib.ExperimentConfig) -> List[str]:

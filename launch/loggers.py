@@ -16,9 +16,10 @@ LoggerFn = Callable[..., loggers.Logger]
 # before anything, Reverb for one, has TensorFlow look for them.
 tf.config.set_visible_devices([], 'GPU')
 
-# Every other label, such as that of the evaluations, shows each of its rows.
-_SECONDS_BETWEEN_ROWS = {'learner': 1.}
-_SECONDS_BETWEEN_LINES = {'learner': 10.}
+# The learner's rows are thinned and stay in files: twenty metrics are no line to
+# read, and `progress` shows in the terminal what there is to follow.
+_LEARNER = 'learner'
+_SECONDS_BETWEEN_ROWS = 1.
 
 
 class CSVLogger(loggers.Logger):
@@ -94,8 +95,8 @@ def make_logger_fn(root_dir: str) -> LoggerFn:
   """Returns a maker of loggers that all write below one run's directory.
 
   Each logger writes `root_dir/logs/<label>.csv`, `root_dir/tensorboard` with
-  `learner_steps` (gradient steps) as its axis, and lines in the terminal. The
-  learner's rows are thinned to one per second, its lines to one per ten.
+  `learner_steps` (gradient steps) as its axis and, but for the learner, a line
+  in the terminal. The learner's rows are thinned to one per second.
 
   Args:
     root_dir: the run's directory.
@@ -113,13 +114,11 @@ def make_logger_fn(root_dir: str) -> LoggerFn:
             os.path.join(root_dir, 'tensorboard'), label,
             steps_key or 'learner_steps'),
     ]
+    if label == _LEARNER:
+      return loggers.TimeFilter(
+          loggers.Dispatcher(files, _scalars), _SECONDS_BETWEEN_ROWS)
     terminal = loggers.TerminalLogger(
         label, print_fn=functools.partial(print, flush=True))
-    if label in _SECONDS_BETWEEN_LINES:
-      terminal = loggers.TimeFilter(terminal, _SECONDS_BETWEEN_LINES[label])
-    logger = loggers.Dispatcher([*files, terminal], _scalars)
-    if label in _SECONDS_BETWEEN_ROWS:
-      logger = loggers.TimeFilter(logger, _SECONDS_BETWEEN_ROWS[label])
-    return logger
+    return loggers.Dispatcher([*files, terminal], _scalars)
 
   return logger_fn

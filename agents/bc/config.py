@@ -3,6 +3,9 @@
 import dataclasses
 from typing import Optional, Sequence
 
+from .. import options
+from ... import networks
+
 
 @dataclasses.dataclass
 class BCConfig:
@@ -31,15 +34,12 @@ class BCConfig:
   eval_mode: Optional[str] = None
 
   def __post_init__(self):
-    for name, choices in (
-        ('loss', ('mle', 'mse')), ('eval_mode', (None, 'mode', 'sample'))):
-      if getattr(self, name) not in choices:
-        raise ValueError(
-            f'{name}={getattr(self, name)!r} is not one of {choices}.')
-    for name in ('policy_lr', 'batch_size', 'num_sgd_steps_per_step'):
-      if getattr(self, name) <= 0:
-        raise ValueError(
-            f'{name}={getattr(self, name)} must be greater than zero.')
+    options.require_choice(self, 'loss', ('mle', 'mse'))
+    options.require_choice(self, 'eval_mode', (None, 'mode', 'sample'))
+    options.require_choice(self, 'networks_init_type', networks.INIT_TYPES)
+    options.require_positive(self, 'policy_lr')
+    options.require_counts(self, 1, 'batch_size', 'num_sgd_steps_per_step')
+    options.require_hidden_sizes(self, 'actor_network_hidden_sizes')
 
   @property
   def evaluation_mode(self) -> str:

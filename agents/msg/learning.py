@@ -8,6 +8,7 @@ import jax
 
 from . import config as msg_config
 from . import update
+from . import validation
 from .. import learning
 from .. import program
 from .. import sharding
@@ -43,9 +44,11 @@ class MSGLearner(learning.OfflineLearner):
       devices: where to run; all local devices by default.
 
     Raises:
-      ValueError: if the number of devices does not divide the ensemble (or the
-        batch), or the dataset lacks what an option needs.
+      ValueError: if critics and config do not go together, if the number of
+        devices does not divide the ensemble (or the batch), or if the dataset
+        lacks what an option needs.
     """
+    validation.validate_critic(config, networks.critic)
     devices = list(devices or jax.local_devices())
     optimizers = update.make_optimizers(config)
     shard = sharding.make_shard(
