@@ -18,6 +18,7 @@ from . import plots
 from . import report
 from . import settings
 from ..datasets import pointmaze
+from ..launch import lifetime
 from ..launch import local
 
 _TASK_NAME = flags.DEFINE_string(
@@ -65,6 +66,7 @@ def _run(algorithm: str, recipe: str, num_steps: int, root_dir: str):
 
 def main(argv):
   """Runs the quickstart."""
+  lifetime.quiet()
   del argv
   start = time.time()
   root_dir = os.path.abspath(_ROOT_DIR.value or os.path.join(

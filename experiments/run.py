@@ -20,6 +20,7 @@ from . import agents
 from . import report
 from . import settings
 from ..launch import experiment as experiment_lib
+from ..launch import lifetime
 from ..launch import local
 from ..launch import run_directory
 
@@ -85,6 +86,7 @@ def launch(experiment: experiment_lib.ExperimentConfig, run_local: bool):
 
 def main(argv):
   """Runs the experiment that the flags describe."""
+  lifetime.quiet()
   if len(argv) > 1:
     sys.exit(f'error: {" ".join(argv[1:])!r}: only flags are taken.')
   if _DEBUG_NANS.value:

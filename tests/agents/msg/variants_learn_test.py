@@ -1,0 +1,96 @@
+"""Every variant learns the README's maze, on which cloning fails.
+
+Takes some minutes: the task is the real one, with smaller networks.
+"""
+
+import numpy as np
+import pytest
+
+from acme_msg.agents import bc
+from acme_msg.agents import msg
+from acme_msg.builders import bc as bc_builder
+from acme_msg.builders import msg as msg_builder
+from acme_msg.datasets import d4rl
+from acme_msg.datasets import pointmaze as generator
+from acme_msg.environments import pointmaze
+
+from acme import specs
+from acme.utils import loggers
+import jax
+
+_TASK = 'pointmaze-umaze-diverse'
+_NUM_EPISODES = 20
+_S = 100
+
+_COMMON = dict(
+    ensemble_size=4, beta=-4., behavior_regularization_type='v1',
+    behavior_regularization_alpha=0.1, num_bc_iters=1000, policy_lr=3e-4,
+    q_lr=1e-3, alpha_lr=3e-3, tau=0.01, target_entropy=0., eval_mode='sample',
+    num_sgd_steps_per_step=_S, actor_network_hidden_sizes=(128, 128),
+    critic_network_hidden_sizes=(128, 128))
+_VARIANTS = {
+    'deep_ensembles': {},
+    'tree_deep_ensembles': dict(tree_branching=2, tree_depth=2, tree_width=128),
+    'mimo': dict(mimo_using_obs_tile=True, mimo_using_act_tile=True),
+    'multi_head': {},
+    'batch_ensemble': dict(batch_split=False),
+}
+
+
+@pytest.fixture(scope='module')
+def dataset(tmp_path_factory):
+  path = str(tmp_path_factory.mktemp('data') / f'{_TASK}.hdf5')
+  generator.write(path, _TASK)
+  return d4rl.load(path, _TASK)
+
+
+def _success_rate(policy, params):
+  """Share of episodes that reach the goal; they run side by side."""
+  environments = [pointmaze.PointMaze(_TASK, i) for i in range(_NUM_EPISODES)]
+  steps = [environment.reset() for environment in environments]
+  key = jax.random.PRNGKey(0)
+  while not all(step.last() for step in steps):
+    key, action_key = jax.random.split(key)
+    actions = np.asarray(policy(
+        params, action_key, np.stack([s.observation for s in steps])))
+    steps = [step if step.last() else environment.step(action)
+             for step, environment, action in zip(steps, environments, actions)]
+  return np.mean([step.reward for step in steps])
+
+
+def _train(builder, networks, dataset, evaluated_at):
+  """Mean success rate over evaluations after the given learner steps."""
+  spec = specs.make_environment_spec(pointmaze.PointMaze(_TASK, 0))
+  learner = builder.make_learner(
+      jax.random.PRNGKey(1), networks(spec), dataset,
+      lambda *args, **kwargs: loggers.NoOpLogger(), spec)
+  policy = jax.jit(builder.make_policy(networks(spec), spec, evaluation=True))
+  rates = []
+  for step in range(1, max(evaluated_at) + 1):
+    learner.step()
+    if step in evaluated_at:
+      rates.append(_success_rate(policy, *learner.get_variables(['policy'])))
+  return np.mean(rates)
+
+
+@pytest.mark.parametrize('variant', _VARIANTS)
+def test_variant_learns(variant, dataset):
+  config = msg.MSGConfig(
+      ensemble_method=variant, **_COMMON, **_VARIANTS[variant])
+  rate = _train(
+      msg_builder.MSGBuilder(config),
+      lambda spec: msg_builder.make_networks(spec, config), dataset,
+      evaluated_at=(60, 70, 80))
+  assert rate >= 0.5
+
+
+@pytest.mark.parametrize('eval_mode', ['mode', 'sample'])
+def test_cloning_does_not(eval_mode, dataset):
+  config = bc.BCConfig(
+      num_sgd_steps_per_step=_S, actor_network_hidden_sizes=(128, 128),
+      eval_mode=eval_mode)
+  rate = _train(
+      bc_builder.BCBuilder(config),
+      lambda spec: bc_builder.make_networks(spec, config), dataset,
+      evaluated_at=(60, 70, 80))
+  assert rate < 0.4
