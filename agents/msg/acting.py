@@ -51,7 +51,7 @@ def make_policy(networks: networks_lib.MSGNetworks, mode: str,
         critic_params, rows.reshape(-1, rows.shape[-1]),
         candidates.reshape(-1, candidates.shape[-1]), 0).q
     scores = losses.lower_confidence_bound(losses.ensemble_moments(
-        jnp.min(q, axis=-1), shard, config.std_ddof), config.beta)
+        losses.least_head(q), shard, config.std_ddof), config.beta)
     best = jnp.argmax(scores.reshape(candidates.shape[:-1]), axis=0)
     return jnp.take_along_axis(
         candidates, best[None, :, None], axis=0)[0]

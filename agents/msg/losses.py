@@ -5,6 +5,7 @@ member, `M` proposed actions, `A` action. Sections are those of the MSG
 specification. Sums over members go through a `sharding.Shard`.
 """
 
+import functools
 from typing import NamedTuple, Optional
 
 import jax
@@ -17,6 +18,18 @@ def safe_sqrt(x: jax.Array) -> jax.Array:
   """A square root whose gradient at zero (and below) is zero, not infinite."""
   positive = x > 0
   return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1.)), 0.)
+
+
+def least_head(q: jax.Array) -> jax.Array:
+  """The smallest of each member's heads: `[..., K] -> [...]`.
+
+  Not `jnp.min`: its gradient goes to the values that equal the minimum, and
+  finds none where a compiler computes them anew and rounds otherwise. Here the
+  first of the smallest has all of it.
+  """
+  return functools.reduce(
+      lambda least, head: jnp.where(head < least, head, least),
+      jnp.moveaxis(q, -1, 0))
 
 
 class Moments(NamedTuple):
@@ -72,7 +85,7 @@ def td_target(next_q: jax.Array, reward: jax.Array, discount: jax.Array,
     `[n, B]`, without gradient.
   """
   return jax.lax.stop_gradient(
-      reward + gamma * discount * jnp.min(next_q, axis=-1))
+      reward + gamma * discount * least_head(next_q))
 
 
 def shared_td_target(targets: jax.Array, method: str, beta: float, ddof: int,
@@ -184,8 +197,8 @@ def behavior_regularizer(kind: str, q_data: jax.Array, q_policy: jax.Array,
     return jnp.mean(jnp.sum(soft_maximum - q_data, axis=-1), axis=1)
   if kind == 'v1_prime':
     return jnp.mean(jnp.sum(q_policy[0] - q_data, axis=-1), axis=1)
-  least_policy = jnp.min(q_policy[0], axis=-1)
-  gap = least_policy - jnp.min(q_data, axis=-1)
+  least_policy = least_head(q_policy[0])
+  gap = least_policy - least_head(q_data)
   if kind == 'v1':
     return jnp.mean(gap, axis=1)
   if kind == 'v2':

@@ -196,8 +196,8 @@ def make_update_step(
         'behavior_reg_loss': regularizer}
     if config.behavior_regularization_type == 'v2':
       member_metrics['fraction_behavior_reg_active'] = jnp.mean(
-          jnp.min(q_proposals[0], -1) >= jnp.min(q_data, -1), axis=1,
-          dtype=jnp.float32)
+          losses.least_head(q_proposals[0]) >= losses.least_head(q_data),
+          axis=1, dtype=jnp.float32)
     scalars = {}
     if config.use_sass:
       contrast = sass(
@@ -208,7 +208,7 @@ def make_update_step(
     rows = {}
     if config.perform_sarsa_q_eval:
       moments = losses.ensemble_moments(
-          jnp.min(q_data, axis=-1), shard, config.std_ddof)
+          losses.least_head(q_data), shard, config.std_ddof)
       rows = {'q_mean': moments.mean, 'q_std': moments.std}
     return total, metrics_lib.step_metrics(1., member_metrics, rows, scalars)
 
@@ -242,8 +242,9 @@ def make_update_step(
     distribution = networks.policy.apply(policy_params, observation)
     action = tanh_normal.sample(distribution, noise)
     log_prob = jnp.mean(tanh_normal.log_prob(distribution, action))
-    q = jnp.min(apply_critic(state.critic_params, observation,
-                             shard.shared_by_members(action)).q, axis=-1)
+    q = losses.least_head(apply_critic(
+        state.critic_params, observation,
+        shard.shared_by_members(action)).q)
     moments = losses.ensemble_moments(q, shard, config.std_ddof)
     loss = -jnp.mean(losses.policy_objective(
         q, moments, config.td_target_method, config.beta, shard))
