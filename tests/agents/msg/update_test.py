@@ -42,14 +42,7 @@ def _adam(opt_state):
   return opt_state[0]
 
 
-# A comparison with a value that the compiler computes anew can find no minimum.
-_xfail = pytest.mark.xfail(
-    strict=True, reason='Shard.min_over_members divides by no ties: 0 / 0.')
-
-
-@pytest.mark.parametrize('case', [
-    pytest.param(case, marks=_xfail if case == 'shared_min' else ())
-    for case in _CASES])
+@pytest.mark.parametrize('case', _CASES)
 def test_equals_numpy(case):
   config = tiny.make_config(num_bc_iters=1, **_CASES[case])
   transition = tiny.make_data(config.batch_size)
