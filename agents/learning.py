@@ -1,6 +1,7 @@
 """An Acme learner around a program of gradient steps."""
 
 import itertools
+import threading
 import time
 from typing import (
     Any, Dict, Iterator, List, Mapping, Optional, Sequence, Union)
@@ -65,6 +66,9 @@ class OfflineLearner(acme.Learner):
     self._logger = logger or loggers.make_default_logger(
         'learner', save_data=False, steps_key='learner_steps')
     self._timestamp = None
+    # Programs of Acme serve variables in other threads than the one that
+    # learns, but a gradient step gives the old state's memory to the new one.
+    self._lock = threading.Lock()
     self._batches, self._resident = None, None
     if _is_transition(dataset):
       self._resident = program.put_dataset(self._used_fields(dataset))
@@ -99,10 +103,12 @@ class OfflineLearner(acme.Learner):
   def step(self):
     """Runs S gradient steps, counts and logs them."""
     if self._resident is not None:
-      metrics = self._program.run_resident(self._resident)
+      run, data = self._program.run_resident, self._resident
     else:
-      metrics = self._program.run_batches(
-          self._used_fields(next(self._batches)))
+      run, data = self._program.run_batches, self._used_fields(
+          next(self._batches))
+    with self._lock:
+      metrics = run(data)
     metrics = metrics_lib.to_host(metrics)
     now = time.time()
     elapsed = 0. if self._timestamp is None else now - self._timestamp
@@ -121,7 +127,8 @@ class OfflineLearner(acme.Learner):
       if name not in self._variables:
         raise KeyError(f'There is no variable {name!r}; this learner has '
                        f'{sorted(self._variables)}.')
-    return [self._program.get(self._variables[name]) for name in names]
+    with self._lock:
+      return [self._program.get(self._variables[name]) for name in names]
 
   def save(self) -> Any:
     """Returns the training state, as NumPy arrays of global shapes.
@@ -129,12 +136,14 @@ class OfflineLearner(acme.Learner):
     Raises:
       AssertionError: if devices differ in what they should share.
     """
-    self._program.assert_replicated()
-    return self._program.state
+    with self._lock:
+      self._program.assert_replicated()
+      return self._program.state
 
   def restore(self, state: Any):
     """Takes up a state from `save`, made on any number of devices."""
-    self._program.state = state
+    with self._lock:
+      self._program.state = state
 
   @property
   def num_traces(self) -> int:

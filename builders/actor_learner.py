@@ -105,7 +105,11 @@ class ActorLearnerBuilder(builders.GenericActorLearnerBuilder):
 
   def make_replay_tables(
       self, environment_spec: specs.EnvironmentSpec) -> List[reverb.Table]:
-    """Makes the one table, of single transitions that are drawn uniformly."""
+    """Makes the one table, of single transitions that are drawn uniformly.
+
+    It takes only what has the types of the spec. Where an environment mixes
+    float32 and float64, wrap it in `acme.wrappers.SinglePrecisionWrapper`.
+    """
     least, ratio = self._min_replay_size, self._samples_per_insert
     if ratio is None:
       limiter = reverb.rate_limiters.MinSize(least)
