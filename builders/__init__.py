@@ -2,3 +2,8 @@
 
 from .bc import BCBuilder
 from .msg import MSGBuilder
+from .variants import BatchEnsembleBuilder
+from .variants import DeepEnsembleBuilder
+from .variants import MIMOBuilder
+from .variants import MultiHeadBuilder
+from .variants import TreeEnsembleBuilder

@@ -64,6 +64,8 @@ _ALGORITHMS: Mapping[str, _Algorithm] = {
         msg.BatchEnsembleMSGConfig, 'batch_ensemble_msg.config',
         _make_batch_ensemble_msg),
     'bc': _Algorithm(bc.BCConfig, 'bc.config', _make_bc),
+    'cql': _Algorithm(msg.CQLConfig, 'cql.config', _make_msg),
+    'sac_n': _Algorithm(msg.SACNConfig, 'sac_n.config', _make_msg),
 }
 
 for _algorithm in _ALGORITHMS.values():

@@ -4,6 +4,8 @@ The learner needs Acme and is imported on first use, so that networks, losses
 and the gradient step run where Acme is not installed.
 """
 
+from .baselines import CQLConfig
+from .baselines import SACNConfig
 from .config import BatchEnsembleMSGConfig
 from .config import MSGConfig
 

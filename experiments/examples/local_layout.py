@@ -1,0 +1,91 @@
+"""Trains offline in the `LocalLayout` of Acme 0.4.0.
+
+The layout acts and learns in turns, so that every episode is an evaluation of
+the weights that it began with.
+
+Usage:
+  python -m acme_msg.experiments.examples.local_layout
+"""
+
+from typing import Any, Callable
+
+from absl import app
+import acme
+from acme import specs
+from acme import types
+from acme.jax.layouts import local_layout as acme_layout
+from acme.utils import counting
+from acme.utils import loggers
+import dm_env
+
+from . import small
+from ...builders import actor_learner
+from ...builders import base
+
+
+def run(
+    builder: base.FeedForwardBuilder,
+    network_factory: Callable[[specs.EnvironmentSpec], Any],
+    dataset_factory: Callable[[], types.Transition],
+    environment: dm_env.Environment,
+    directory: str,
+    *,
+    num_env_steps: int,
+    env_steps_per_learner_step: int,
+    logger: loggers.Logger,
+    seed: int = 0,
+) -> acme_layout.LocalLayout:
+  """Trains; continues what `directory` holds.
+
+  Args:
+    builder: the agent.
+    network_factory: maps an environment spec to the agent's networks.
+    dataset_factory: returns what is learned from.
+    environment: where the policy acts meanwhile.
+    directory: of the checkpoints.
+    num_env_steps: steps to take in the environment, until the end of an
+      episode.
+    env_steps_per_learner_step: how many of them for each learner step.
+    logger: gets a row for each episode.
+    seed: of the layout.
+
+  Returns:
+    The layout, which is the agent: an actor and the learner's variables.
+  """
+  spec = specs.make_environment_spec(environment)
+  networks = network_factory(spec)
+  counter = counting.Counter(time_delta=0.)
+  agent = acme_layout.LocalLayout(
+      seed, spec,
+      actor_learner.ActorLearnerBuilder(
+          builder, spec, dataset_factory=dataset_factory),
+      networks,
+      builder.make_policy(networks, spec, evaluation=True),
+      workdir=directory,
+      # The layout's pace: batch_size / samples_per_insert steps in the
+      # environment for each of the learner, after at least the first number.
+      min_replay_size=1,
+      batch_size=env_steps_per_learner_step,
+      samples_per_insert=1.,
+      counter=counting.Counter(counter, prefix='learner', time_delta=0.))
+  loop = acme.EnvironmentLoop(
+      environment, agent,
+      counter=counting.Counter(counter, prefix='actor', time_delta=0.),
+      logger=logger)
+  loop.run(num_steps=num_env_steps)
+  agent.save()
+  return agent
+
+
+def main(argv):
+  """Trains the small agent."""
+  del argv
+  task = small.make_task()
+  run(small.builder, small.network_factory, task.dataset_factory,
+      task.environment_factory(0), 'runs/examples/local_layout',
+      num_env_steps=20_000, env_steps_per_learner_step=100,
+      logger=loggers.TerminalLogger('actor'))
+
+
+if __name__ == '__main__':
+  app.run(main)

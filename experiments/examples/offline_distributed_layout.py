@@ -1,0 +1,86 @@
+"""Trains offline in the `OfflineDistributedLayout` of Acme 0.4.0.
+
+The layout makes a Launchpad program of a counter, a learner and evaluators. It
+asks for functions instead of a builder; any `OfflineBuilder` gives them.
+
+Usage:
+  python -m acme_msg.experiments.examples.offline_distributed_layout \
+    --lp_launch_type=local_mp --lp_terminal=current_terminal
+"""
+
+from typing import Any, Callable
+
+from absl import app
+import acme
+from acme import specs
+from acme import types
+from acme.jax.layouts import offline_distributed_layout as acme_layout
+from acme.jax import utils
+from acme.utils import counting
+from acme.utils import loggers
+import dm_env
+import jax
+import launchpad as lp
+
+from . import small
+from ...builders import base
+
+
+def make_program(
+    builder: base.OfflineBuilder,
+    network_factory: Callable[[specs.EnvironmentSpec], Any],
+    dataset_factory: Callable[[], types.Transition],
+    environment_factory: Callable[[int], dm_env.Environment],
+    directory: str,
+    *,
+    num_gradient_steps: int,
+    seed: int = 0,
+) -> lp.Program:
+  """Returns the layout's program.
+
+  Args:
+    builder: the agent, any `OfflineBuilder`.
+    network_factory: maps an environment spec to the agent's networks.
+    dataset_factory: returns what is learned from, in the learner's process.
+    environment_factory: maps a seed to an environment.
+    directory: of the checkpoints.
+    num_gradient_steps: at least so many are made; the layout looks every ten
+      seconds.
+    seed: of learner and evaluator.
+  """
+  with environment_factory(0) as environment:
+    spec = specs.make_environment_spec(environment)
+
+  def make_learner(random_key, networks, counter, logger):
+    return builder.make_learner(
+        random_key, networks, dataset_factory(), lambda *_, **__: logger,
+        spec, counter=counter)
+
+  def make_evaluator(random_key, variable_source, counter):
+    environment_key, actor_key = jax.random.split(random_key)
+    actor = builder.make_actor(
+        actor_key,
+        builder.make_policy(network_factory(spec), spec, evaluation=True),
+        spec, variable_source)
+    return acme.EnvironmentLoop(
+        environment_factory(utils.sample_uint32(environment_key)), actor,
+        counter=counting.Counter(counter, prefix='evaluator'),
+        logger=loggers.make_default_logger('evaluator', save_data=False))
+
+  return acme_layout.OfflineDistributedLayout(
+      seed, lambda: network_factory(spec), make_learner, [make_evaluator],
+      max_number_of_steps=num_gradient_steps, workdir=directory).build()
+
+
+def main(argv):
+  """Trains the small agent."""
+  del argv
+  task = small.make_task()
+  lp.launch(make_program(
+      small.builder, small.network_factory, task.dataset_factory,
+      task.environment_factory, 'runs/examples/offline_distributed_layout',
+      num_gradient_steps=10_000))
+
+
+if __name__ == '__main__':
+  app.run(main)

@@ -1,0 +1,97 @@
+"""Trains offline in a plain loop, as today's Acme does.
+
+Acme 0.4.0 has no `run_offline_experiment`. This loop does the same with the
+parts it has: the learner and the counters are saved by Acme's own checkpointer
+and restored by the next run, and every few learner steps the policy is
+evaluated. Unlike there, the budget counts what the learner counts, gradient
+steps, so that a resumed run does what is missing.
+
+Usage:
+  python -m acme_msg.experiments.examples.offline_loop
+"""
+
+from typing import Any, Callable
+
+from absl import app
+import acme
+from acme import core
+from acme import specs
+from acme import types
+from acme.tf import savers
+from acme.utils import counting
+import dm_env
+import jax
+
+from . import small
+from ...builders import base
+from ...launch import loggers
+
+
+def run(
+    builder: base.OfflineBuilder,
+    network_factory: Callable[[specs.EnvironmentSpec], Any],
+    dataset: types.Transition,
+    environment: dm_env.Environment,
+    directory: str,
+    *,
+    num_gradient_steps: int,
+    eval_every: int,
+    num_eval_episodes: int,
+    seed: int = 0,
+) -> core.Learner:
+  """Trains until the counter says so; continues what `directory` holds.
+
+  Args:
+    builder: the agent, any `OfflineBuilder`.
+    network_factory: maps an environment spec to the agent's networks.
+    dataset: what the builder learns from.
+    environment: for evaluation.
+    directory: of checkpoints and logs.
+    num_gradient_steps: the absolute number of gradient steps.
+    eval_every: learner steps between evaluations.
+    num_eval_episodes: episodes of each.
+    seed: of learner and actor.
+
+  Returns:
+    The learner.
+  """
+  spec = specs.make_environment_spec(environment)
+  networks = network_factory(spec)
+  learner_key, actor_key = jax.random.split(jax.random.PRNGKey(seed))
+  logger_fn = loggers.make_logger_fn(directory)
+  counter = counting.Counter(time_delta=0.)
+
+  learner = builder.make_learner(
+      learner_key, networks, dataset, logger_fn, spec,
+      counter=counting.Counter(counter, prefix='learner', time_delta=0.))
+  actor = builder.make_actor(
+      actor_key, builder.make_policy(networks, spec, evaluation=True), spec,
+      variable_source=learner)
+  eval_loop = acme.EnvironmentLoop(
+      environment, actor,
+      counter=counting.Counter(counter, prefix='evaluator', time_delta=0.),
+      logger=logger_fn('evaluator', 'evaluator_steps'))
+
+  # Restores, if there is something. A unique directory would prevent that.
+  checkpointer = savers.Checkpointer(
+      {'learner': learner, 'counter': counter}, directory=directory,
+      add_uid=False)
+  while counter.get_counts().get('learner_steps', 0) < num_gradient_steps:
+    for _ in range(eval_every):
+      learner.step()
+    eval_loop.run(num_eval_episodes)
+    checkpointer.save(force=True)
+  return learner
+
+
+def main(argv):
+  """Trains the small agent."""
+  del argv
+  task = small.make_task()
+  run(small.builder, small.network_factory, task.dataset_factory(),
+      task.environment_factory(0), 'runs/examples/offline_loop',
+      num_gradient_steps=10_000, eval_every=20, num_eval_episodes=10)
+
+
+if __name__ == '__main__':
+  app.run(main)

@@ -1,0 +1,121 @@
+"""Trains somebody else's agent in our program: data, learner, evaluators.
+
+The agent is a behaviour cloner by mean squared error, written against Acme's
+interface alone: its learner draws batches from an iterator, as Acme's learners
+do, and `BatchingBuilder` makes them of the whole dataset that the program's
+data node serves.
+
+Usage:
+  python -m acme_msg.experiments.examples.own_builder
+"""
+
+import time
+
+from absl import app
+import acme
+from acme.agents.jax import actor_core
+from acme.agents.jax import actors
+from acme.jax import variable_utils
+import haiku as hk
+import jax
+import jax.numpy as jnp
+import optax
+
+from . import small
+from ...builders import batches
+from ...launch import experiment as experiment_lib
+from ...launch import local
+
+_BATCH_SIZE = 256
+
+
+def make_network(spec):
+  """Makes the agent's network, from observations to actions."""
+  return hk.without_apply_rng(hk.transform(lambda observation: jnp.tanh(
+      hk.nets.MLP([64, 64, spec.actions.shape[0]])(observation))))
+
+
+class ClonerLearner(acme.Learner):
+  """Learns to predict actions, a batch at a time."""
+
+  def __init__(self, random_key, network, iterator, spec, counter, logger):
+    optimizer = optax.adam(1e-3)
+
+    def loss_fn(params, batch):
+      predicted = network.apply(params, batch.observation)
+      return jnp.mean(jnp.square(predicted - batch.action))
+
+    @jax.jit
+    def update(params, opt_state, batch):
+      loss, gradient = jax.value_and_grad(loss_fn)(params, batch)
+      updates, opt_state = optimizer.update(gradient, opt_state)
+      return optax.apply_updates(params, updates), opt_state, loss
+
+    params = network.init(random_key, jnp.zeros(spec.observations.shape))
+    self._state = params, optimizer.init(params)
+    self._update, self._iterator = update, iterator
+    self._counter, self._logger = counter, logger
+
+  def step(self):
+    start = time.time()
+    *self._state, loss = self._update(*self._state, next(self._iterator))
+    counts = self._counter.increment(steps=1, walltime=time.time() - start)
+    self._logger.write({'loss': loss, **counts})
+
+  def get_variables(self, names):
+    variables = {'policy': self._state[0]}
+    return jax.device_get([variables[name] for name in names])
+
+  def save(self):
+    return jax.device_get(tuple(self._state))
+
+  def restore(self, state):
+    self._state = state
+
+
+class ClonerBuilder:
+  """An `OfflineBuilder` of today's Acme."""
+
+  def make_learner(self, random_key, networks, dataset, logger_fn,
+                   environment_spec, *, counter=None):
+    return ClonerLearner(random_key, networks, dataset, environment_spec,
+                         counter, logger_fn('learner', 'learner_steps'))
+
+  def make_policy(self, networks, environment_spec, evaluation):
+    return lambda params, key, observation: networks.apply(params, observation)
+
+  def make_actor(self, random_key, policy, environment_spec,
+                 variable_source=None):
+    return actors.GenericActor(
+        actor_core.batched_feed_forward_to_actor_core(policy), random_key,
+        variable_utils.VariableClient(variable_source, 'policy'))
+
+
+def make_experiment(task, root_dir: str, num_steps: int, eval_every_steps: int,
+                    episodes_per_eval: int) -> experiment_lib.ExperimentConfig:
+  """Returns the experiment that trains the cloner on a task."""
+  return experiment_lib.ExperimentConfig(
+      builder=batches.BatchingBuilder(ClonerBuilder(), _BATCH_SIZE),
+      network_factory=make_network,
+      dataset_factory=task.dataset_factory,
+      environment_factory=task.environment_factory,
+      root_dir=root_dir,
+      seed=0,
+      num_steps=num_steps,
+      num_sgd_steps_per_step=1,
+      eval_every_steps=eval_every_steps,
+      episodes_per_eval=episodes_per_eval,
+      score_fn=task.score_fn,
+      config={'agent': 'cloner', 'dataset': task.dataset})
+
+
+def main(argv):
+  """Trains the cloner in a Launchpad program."""
+  del argv
+  local.launch(make_experiment(
+      small.make_task(), 'runs/examples/own_builder', num_steps=2000,
+      eval_every_steps=500, episodes_per_eval=10))
+
+
+if __name__ == '__main__':
+  app.run(main)

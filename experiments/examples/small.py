@@ -1,0 +1,25 @@
+"""The task and the small agent of the examples."""
+
+import functools
+
+from .. import tasks
+from ... import builders
+from ...agents import msg
+from ...builders import msg as msg_builder
+
+TASK_NAME = 'pointmaze-umaze'
+
+CONFIG = msg.MSGConfig(
+    policy_lr=1e-3, q_lr=1e-3, tau=0.02, discount=0.98, batch_size=128,
+    num_sgd_steps_per_step=50, ensemble_size=4, use_double_q=True, beta=-4.,
+    num_bc_iters=1000, behavior_regularization_type='v1',
+    behavior_regularization_alpha=0.5,
+    actor_network_hidden_sizes=(64, 64), critic_network_hidden_sizes=(64, 64))
+
+builder = builders.MSGBuilder(CONFIG)
+network_factory = functools.partial(msg_builder.make_networks, config=CONFIG)
+
+
+def make_task() -> tasks.Task:
+  """Returns dataset and environment, by their factories."""
+  return tasks.make_task('pointmaze', TASK_NAME)
