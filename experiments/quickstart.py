@@ -90,7 +90,7 @@ averaged over the last {_NUM_SCORED_EVALS} evaluations
   MSG                {msg_score:6.1f}
   behaviour cloning  {bc_score:6.1f}
 
-Learning curves:                  {curves}
+Learning curves:                   {curves}
 Value, spread, data, trajectories: {picture}
 """, flush=True)
   print('RESULT ' + json.dumps({
