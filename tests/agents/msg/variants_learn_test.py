@@ -29,11 +29,13 @@ _COMMON = dict(
     num_sgd_steps_per_step=_S, actor_network_hidden_sizes=(128, 128),
     critic_network_hidden_sizes=(128, 128))
 # Each of MIMO's members has a share of one network, and takes longer.
-_EVALUATED_AT = {'mimo': (100, 110, 120)}
+_EVALUATED_AT = {'mimo': (80, 90, 100)}
 _VARIANTS = {
     'deep_ensembles': {},
     'tree_deep_ensembles': dict(tree_branching=2, tree_depth=2, tree_width=128),
-    'mimo': dict(mimo_using_obs_tile=True, mimo_using_act_tile=True),
+    'mimo': dict(mimo_using_obs_tile=True, mimo_using_act_tile=True,
+                 critic_network_hidden_sizes=(256, 256),
+                 actor_network_hidden_sizes=(256, 256)),
     'multi_head': {},
     'batch_ensemble': dict(batch_split=False),
 }
@@ -78,7 +80,7 @@ def _train(builder, networks, dataset, evaluated_at):
 @pytest.mark.parametrize('variant', _VARIANTS)
 def test_variant_learns(variant, dataset):
   config = msg.MSGConfig(
-      ensemble_method=variant, **_COMMON, **_VARIANTS[variant])
+      ensemble_method=variant, **{**_COMMON, **_VARIANTS[variant]})
   rate = _train(
       msg_builder.MSGBuilder(config),
       lambda spec: msg_builder.make_networks(spec, config), dataset,
