@@ -29,7 +29,7 @@ _ROOT_DIR = flags.DEFINE_string(
     'Directory of the two runs; runs/quickstart-TASK-seedSEED by default. Runs '
     'that are there are resumed.')
 _NUM_STEPS = flags.DEFINE_integer(
-    'num_steps', 150, "MSG's learner steps, of 100 gradient steps each.")
+    'num_steps', 200, "MSG's learner steps, of 100 gradient steps each.")
 _EPISODES_PER_EVAL = flags.DEFINE_integer(
     'episodes_per_eval', 20, 'Episodes of each evaluation.')
 
