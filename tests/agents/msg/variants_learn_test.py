@@ -29,7 +29,7 @@ _COMMON = dict(
     num_sgd_steps_per_step=_S, actor_network_hidden_sizes=(128, 128),
     critic_network_hidden_sizes=(128, 128))
 # Each of MIMO's members has a share of one network, and takes longer.
-_EVALUATED_AT = {'mimo': (80, 90)}
+_EVALUATED_AT = {'mimo': (80, 90, 100)}
 _VARIANTS = {
     'deep_ensembles': {},
     'tree_deep_ensembles': dict(tree_branching=2, tree_depth=2, tree_width=128),
@@ -84,7 +84,7 @@ def test_variant_learns(variant, dataset):
   rate = _train(
       msg_builder.MSGBuilder(config),
       lambda spec: msg_builder.make_networks(spec, config), dataset,
-      _EVALUATED_AT.get(variant, (60, 70)))
+      _EVALUATED_AT.get(variant, (60, 70, 80)))
   assert rate >= 0.5
 
 
@@ -96,5 +96,5 @@ def test_cloning_does_not(eval_mode, dataset):
   rate = _train(
       bc_builder.BCBuilder(config),
       lambda spec: bc_builder.make_networks(spec, config), dataset,
-      (60, 70))
+      (60, 70, 80))
   assert rate < 0.4

@@ -1,0 +1,69 @@
+"""Batches of whole datasets, for builders that learn from iterators."""
+
+from acme import types
+from acme_msg.builders import base
+from acme_msg.builders import batches
+import jax
+import numpy as np
+
+_SIZE = 10
+
+
+def _make_dataset():
+  rewards = np.arange(_SIZE, dtype=np.float32)
+  column = rewards[:, None]
+  return types.Transition(
+      column, -column, rewards, np.ones_like(rewards), column + 1,
+      {'next_action': -column - 1})
+
+
+def test_batches_are_rows_of_the_dataset():
+  rewards = []
+  sampled = batches.sample_batches(_make_dataset(), 6, jax.random.PRNGKey(0))
+  for _ in range(500):
+    batch = next(sampled)
+    assert isinstance(batch, types.Transition) and batch.reward.shape == (6,)
+    np.testing.assert_array_equal(batch.observation[:, 0], batch.reward)
+    np.testing.assert_array_equal(
+        batch.extras['next_action'][:, 0], -batch.reward - 1)
+    rewards.append(batch.reward)
+  # Each row is as likely as the others, also twice in a batch.
+  counts = np.bincount(np.concatenate(rewards).astype(int), minlength=_SIZE)
+  assert np.all(np.abs(counts - 300) < 100)
+  assert any(len(set(batch)) < 6 for batch in rewards)
+
+
+def test_keys_decide_the_batches():
+  def first(seed):
+    return next(batches.sample_batches(
+        _make_dataset(), 6, jax.random.PRNGKey(seed))).reward
+  np.testing.assert_array_equal(first(0), first(0))
+  assert not np.array_equal(first(0), first(1))
+
+
+class _Builder(base.OfflineBuilder):
+  """Returns what it is given."""
+
+  def make_learner(self, random_key, networks, dataset, logger_fn,
+                   environment_spec, *, counter=None):
+    return random_key, networks, dataset, logger_fn, environment_spec, counter
+
+  def make_actor(self, *args, **kwargs):
+    return args, kwargs
+
+  def make_policy(self, *args, **kwargs):
+    return args, kwargs
+
+
+def test_passes_on_all_but_the_dataset():
+  builder = batches.BatchingBuilder(_Builder(), 4)
+  _, networks, dataset, *rest = builder.make_learner(
+      jax.random.PRNGKey(0), 'networks', _make_dataset(), 'logger_fn', 'spec',
+      counter='counter')
+  assert networks == 'networks' and rest == ['logger_fn', 'spec', 'counter']
+  assert next(dataset).observation.shape == (4, 1)
+  assert builder.make_actor(
+      'key', 'policy', 'spec', variable_source='source') == (
+          ('key', 'policy', 'spec', 'source'), {})
+  assert builder.make_policy('networks', 'spec', evaluation=True) == (
+      ('networks', 'spec', True), {})
