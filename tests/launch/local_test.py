@@ -225,7 +225,8 @@ def test_stopped_run_saves_and_resumes(reference, tmp_path):
   # Neither checkpoint nor evaluation is due before the end.
   with _Program('local_mt', root_dir, tmp_path / 'output', delay=1.,
                 eval_every_steps=8) as program:
-    _wait_until(lambda: 'Learner Steps = 5' in program.output(),
+    metrics = os.path.join(root_dir, 'logs', 'learner.csv')
+    _wait_until(lambda: os.path.exists(metrics) and os.path.getsize(metrics),
                 program.output)
     os.kill(program.pid, signal.SIGTERM)
     code, output = program.wait()
