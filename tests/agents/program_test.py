@@ -109,3 +109,10 @@ def test_nothing_crosses_between_host_and_devices_in_a_call():
   with jax.transfer_guard('disallow'):
     averages = program.run_resident(resident)
   assert metrics.to_host(averages)
+
+
+def test_a_state_gives_its_memory_to_the_next():
+  program = toy.make_program()
+  held = jax.tree.leaves(program._state)
+  program.run_resident(program.put_dataset(toy.make_data(10)))
+  assert all(x.is_deleted() for x in held)
