@@ -29,6 +29,11 @@ class OfflineLearner(acme.Learner):
   A dataset that is one `Transition` is put on the devices as a whole, and
   minibatches are drawn from it inside the compiled loop. From an iterator each
   step takes one batch of `S * B` transitions.
+
+  On H hosts, each has a learner of the same program that takes the same steps
+  at the same time. Each is given the whole dataset, or an iterator of its own
+  `S * B/H` transitions; see `program.Program.run_batches`. What is split over
+  hosts must be saved, and asked for as a variable, by all at the same time.
   """
 
   def __init__(
@@ -140,8 +145,24 @@ class OfflineLearner(acme.Learner):
       self._program.assert_replicated()
       return self._program.state
 
+  def global_state(self) -> Any:
+    """Returns what `save` does, but with parts left on their devices.
+
+    What is split over devices comes as `jax.Array`s over those of all hosts.
+
+    Raises:
+      AssertionError: as `save` does, on all hosts.
+    """
+    with self._lock:
+      self._program.assert_replicated()
+      return self._program.global_state
+
   def restore(self, state: Any):
-    """Takes up a state from `save`, made on any number of devices."""
+    """Takes up a state from `save`, made on any number of devices.
+
+    Args:
+      state: from `save`, or with arrays spread like those of `global_state`.
+    """
     with self._lock:
       self._program.state = state
 

@@ -2,6 +2,13 @@
 
 from typing import Any, Sequence
 
+from . import parallel
+from . import program
+
+# How a learner uses its devices. The numbers that it computes are the same, so
+# that a run may be resumed with others of these.
+EXECUTION = ('parallel_map', 'resident_data')
+
 
 def require(condition: bool, message: str):
   """Raises ValueError with `message` unless the condition holds."""
@@ -44,3 +51,9 @@ def require_hidden_sizes(config: Any, *names: str):
     require(
         len(sizes) > 0 and all(isinstance(n, int) and n > 0 for n in sizes),
         f'{name}={sizes!r} must be a sequence of positive integers.')
+
+
+def require_execution(config: Any):
+  """Refuses options of execution that do not exist."""
+  require_choice(config, 'parallel_map', parallel.PARALLEL_MAPS)
+  require_choice(config, 'resident_data', program.RESIDENT_DATA)

@@ -1,19 +1,35 @@
 """Many gradient steps as one compiled program over all devices.
 
-Shapes: `D` devices, `B` batch rows, `S` gradient steps per call, `T`
-transitions of a resident dataset.
+Shapes: `D` devices of `H` hosts, `B` batch rows, `S` gradient steps per call,
+`T` transitions of a resident dataset.
 """
 
-from typing import Any, Callable, Dict, Sequence, Tuple
+from typing import Any, Callable, Dict, NamedTuple, Tuple
 
 import jax
 import numpy as np
 
 from . import metrics as metrics_lib
+from . import parallel
 from . import sharding
+
+# How a resident dataset lies on the devices: each has all of it, or each has
+# its part, and every minibatch is put together from the parts.
+RESIDENT_DATA = ('replicated', 'sharded')
 
 # Runs one gradient step: `step(state, transition [B, ...])`, on each device.
 Step = Callable[[Any, Any], Tuple[Any, metrics_lib.StepMetrics]]
+
+
+class ResidentData(NamedTuple):
+  """A dataset on the devices.
+
+  Attributes:
+    transitions: `[D, T, ...]`, or `[D, C, ...]` parts of it if it is sharded.
+    size: T, `[D]`.
+  """
+  transitions: Any
+  size: Any
 
 
 class Program:
@@ -33,9 +49,10 @@ class Program:
       state: Any,
       is_split: Any,
       shard: sharding.Shard,
-      devices: Sequence[Any],
+      devices: parallel.ParallelMap,
       num_sgd_steps_per_step: int,
       batch_size: int,
+      resident_data: str = 'replicated',
   ):
     """Puts the state on devices.
 
@@ -48,11 +65,14 @@ class Program:
       devices: the D devices to run on.
       num_sgd_steps_per_step: S.
       batch_size: B.
+      resident_data: one of `RESIDENT_DATA`; both give the same minibatches.
     """
     self._is_split = is_split
-    self._devices = list(devices)
-    self._state = sharding.split(state, is_split, self._devices)
-    self._batches_shape = (num_sgd_steps_per_step, batch_size)
+    self._devices = devices
+    self._state = devices.split(state, is_split)
+    self._num_sgd_steps_per_step = num_sgd_steps_per_step
+    self._batch_size = batch_size
+    self._is_sharded = resident_data == 'sharded'
     self.num_traces = 0
 
     def run(state, next_batch, batches):
@@ -66,83 +86,104 @@ class Program:
       return state, metrics_lib.average(steps, shard)
 
     def run_resident(state, data):
-      """Draws minibatches with replacement from `data [T, ...]`."""
-      size = data.reward.shape[0]
-
+      """Draws minibatches with replacement from T transitions."""
       def next_batch(state, unused):
         del unused
         key, sample_key = jax.random.split(state.key)
-        rows = jax.random.randint(sample_key, (batch_size,), 0, size)
-        return state._replace(key=key), jax.tree.map(lambda x: x[rows], data)
+        rows = jax.random.randint(sample_key, (batch_size,), 0, data.size)
+        if self._is_sharded:
+          batch = sharding.take_rows(data.transitions, rows)
+        else:
+          batch = jax.tree.map(lambda x: x[rows], data.transitions)
+        return state._replace(key=key), batch
 
       return run(state, next_batch, None)
 
     def run_batches(state, batches):
-      """Takes minibatches in turn from `batches [S, B, ...]`."""
+      """Takes minibatches in turn from the devices' parts, `[S, b, ...]`."""
+      batches = sharding.all_rows_of_minibatches(
+          batches, batch_size, devices.num_hosts)
       return run(state, lambda state, batch: (state, batch), batches)
 
-    self._run_resident = sharding.parallel_map(
-        run_resident, self._devices, donate_argnums=(0,))
-    self._run_batches = sharding.parallel_map(
-        run_batches, self._devices, donate_argnums=(0,))
+    self._run_resident = devices.compile(run_resident, donate_argnums=(0,))
+    self._run_batches = devices.compile(run_batches, donate_argnums=(0,))
 
-  def put_dataset(self, data: Any) -> Any:
-    """Puts a whole dataset `[T, ...]` on each device: `[D, T, ...]`."""
-    return sharding.replicate(data, self._devices)
+  def put_dataset(self, data: Any) -> ResidentData:
+    """Puts a whole dataset `[T, ...]`, which each host has, on the devices."""
+    put = (self._devices.split_rows if self._is_sharded
+           else self._devices.replicate)
+    size = np.asarray(len(data.reward), np.int32)
+    return ResidentData(put(data), self._devices.replicate(size))
 
-  def run_resident(self, data: Any) -> Dict[str, Any]:
+  def run_resident(self, data: ResidentData) -> Dict[str, Any]:
     """Runs S steps on a dataset from `put_dataset`.
 
     Args:
-      data: the dataset, `[D, T, ...]`.
+      data: the dataset.
 
     Returns:
       Metrics on the device; see `metrics.average` and `metrics.to_host`.
     """
     self._state, metrics = self._run_resident(self._state, data)
-    return jax.tree.map(lambda x: x[0], metrics)
+    return metrics
 
   def run_batches(self, batch: Any) -> Dict[str, Any]:
-    """Runs S steps on S minibatches laid end to end, `[S * B, ...]`.
+    """Runs S steps on S minibatches laid end to end.
+
+    Each device is given a part of the rows, and gets the others' from them.
 
     Args:
-      batch: the minibatches, arrays on the host.
+      batch: of each minibatch this host's rows, `[S * B/H, ...]` arrays on the
+        host; the first host has each minibatch's first rows.
 
     Returns:
       As `run_resident`.
 
     Raises:
-      ValueError: if the batch does not have S * B rows.
+      ValueError: if the batch has another number of rows, or H does not divide
+        B.
     """
-    steps, rows = self._batches_shape
-    def to_steps(x):
-      if np.shape(x)[0] != steps * rows:
+    steps, num_hosts = self._num_sgd_steps_per_step, self._devices.num_hosts
+    if self._batch_size % num_hosts:
+      raise ValueError(
+          f'batch_size={self._batch_size} cannot be divided over {num_hosts} '
+          'hosts, each of which reads its part of the batches; change it.')
+    rows = self._batch_size // num_hosts
+
+    def to_devices(x):
+      if len(x) != steps * rows:
+        hosts = f' on each of {num_hosts} hosts' if num_hosts > 1 else ''
         raise ValueError(
-            f'The dataset\'s batches have {np.shape(x)[0]} transitions, but '
-            f'num_sgd_steps_per_step={steps} times batch_size={rows} needs '
-            f'{steps * rows}.')
-      return np.reshape(x, self._batches_shape + np.shape(x)[1:])
-    batches = sharding.replicate(
-        jax.tree.map(to_steps, batch), self._devices)
+            f'The dataset\'s batches have {len(x)} transitions, but '
+            f'num_sgd_steps_per_step={steps} times batch_size='
+            f'{self._batch_size} needs {steps * rows}{hosts}.')
+      return self._devices.local_parts(
+          np.reshape(x, (steps, rows) + np.shape(x)[1:]), axis=1)
+    batches = self._devices.put(jax.tree.map(to_devices, batch))
     self._state, metrics = self._run_batches(self._state, batches)
-    return jax.tree.map(lambda x: x[0], metrics)
+    return metrics
 
   @property
   def state(self) -> Any:
     """The training state as NumPy arrays, members unsplit `[N, ...]`."""
-    return sharding.gather(self._state, self._is_split)
+    return self._devices.gather(self._state, self._is_split)
 
   @state.setter
   def state(self, state: Any):
-    self._state = sharding.split(state, self._is_split, self._devices)
+    self._state = self._devices.split(state, self._is_split)
+
+  @property
+  def global_state(self) -> Any:
+    """As `state`, but what is split stays on the devices of all hosts."""
+    return self._devices.global_arrays(self._state, self._is_split)
 
   def get(self, name: str) -> Any:
     """One field of the state, as NumPy arrays, members unsplit."""
-    return sharding.gather(
+    return self._devices.gather(
         getattr(self._state, name), getattr(self._is_split, name))
 
   def assert_replicated(self):
     """Raises AssertionError if devices differ in what they should share."""
-    sharding.assert_is_replicated(jax.tree.map(
+    self._devices.assert_is_replicated(jax.tree.map(
         lambda x, is_split: () if is_split else x,
         self._state, self._is_split))

@@ -1,4 +1,6 @@
-"""The parallel map over devices and its collectives; nothing else knows them.
+"""How critics are divided over devices, and the collectives.
+
+Collectives stand here and nowhere else; `parallel` runs programs of them.
 
 Each of D devices runs the same program on its part of the critics: N/D members
 and the whole batch (`shard_over='members'`), or all members and B/D rows
@@ -11,11 +13,10 @@ going backward (`_sum_backward`). Together they give the exact gradient.
 """
 
 import dataclasses
-from typing import Any, Callable, Sequence, Tuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 AXIS = 'devices'
 
@@ -192,62 +193,43 @@ def _check_divides(num_devices: int, name: str, size: int):
         f'one of {divisors} devices, or change {name}.')
 
 
-def parallel_map(program: Callable[..., Any], devices: Sequence[Any],
-                 donate_argnums: Tuple[int, ...] = ()) -> Callable[..., Any]:
-  """Compiles `program` to run on all devices; arguments are `[D, ...]`."""
-  return jax.pmap(program, axis_name=AXIS, devices=devices,
-                  donate_argnums=donate_argnums)
-
-
-def replicate(tree: Any, devices: Sequence[Any]) -> Any:
-  """Puts a copy on each device: `[...] -> [D, ...]`."""
-  copy = jax.pmap(lambda _, x: x, in_axes=(0, None), devices=devices)
-  return copy(np.zeros(len(devices)), tree)
-
-
-def split(tree: Any, is_split: Any, devices: Sequence[Any]) -> Any:
-  """Puts a global tree on devices.
+def all_rows_of_minibatches(tree: Any, batch_size: int, num_hosts: int) -> Any:
+  """Puts minibatches together from the rows that each device was given.
 
   Args:
-    tree: arrays, those that are split with a leading axis that D divides.
-    is_split: tree of bool, like `tree`.
-    devices: the D devices.
+    tree: on each device, `[S, b, ...]` rows of S minibatches, of which a host's
+      last devices may hold some too many.
+    batch_size: B.
+    num_hosts: H; each has B/H rows of each minibatch.
 
   Returns:
-    `[D, M/D, ...]` for split arrays `[M, ...]`, `[D, ...]` for the others.
+    The same on all devices: `[S, B, ...]`, rows in the order of hosts.
   """
-  num_devices = len(devices)
-
-  def to_devices(x, member):
-    x = np.asarray(x)
-    if not member:
-      return np.broadcast_to(x, (num_devices,) + x.shape)
-    return x.reshape((num_devices, -1) + x.shape[1:])
-
-  return jax.pmap(lambda x: x, devices=devices)(
-      jax.tree.map(to_devices, tree, is_split))
+  def gather(x):
+    rows = jnp.moveaxis(jax.lax.all_gather(x, AXIS), 0, 1)  # [S, D, b, ...]
+    steps, shape = x.shape[0], x.shape[2:]
+    rows = rows.reshape((steps, num_hosts, -1) + shape)
+    return rows[:, :, :batch_size // num_hosts].reshape(
+        (steps, batch_size) + shape)
+  return jax.tree.map(gather, tree)
 
 
-def gather(tree: Any, is_split: Any) -> Any:
-  """The inverse of `split`, as NumPy arrays on the host."""
-  def get(x, member):
-    if not member:
-      return np.asarray(x.addressable_shards[0].data)[0]
-    x = np.asarray(x)
-    return x.reshape((-1,) + x.shape[2:])
-  return jax.tree.map(get, tree, is_split)
-
-
-def assert_is_replicated(tree: Any):
-  """Raises AssertionError if devices differ in what they should share.
+def take_rows(tree: Any, rows: jax.Array) -> Any:
+  """Takes rows of arrays whose rows are split over devices.
 
   Args:
-    tree: arrays `[D, ...]`.
+    tree: on each device, C rows `[C, ...]` of numbers.
+    rows: indices into the `D * C` rows, the same on all devices, `[B]`.
+
+  Returns:
+    The rows, the same on all devices: `[B, ...]`. Each comes from one device,
+    and the others add zeros to it.
   """
-  for path, x in jax.tree_util.tree_leaves_with_path(tree):
-    copies = [np.asarray(shard.data) for shard in x.addressable_shards]
-    for i, copy in enumerate(copies):
-      if not np.array_equal(copy, copies[0], equal_nan=True):
-        raise AssertionError(
-            f'{jax.tree_util.keystr(path)} should be the same on all devices, '
-            f'but device {i} differs from device 0.')
+  def own(x):
+    size = x.shape[0]
+    local = rows - jax.lax.axis_index(AXIS) * size
+    is_here = (local >= 0) & (local < size)
+    found = x[jnp.clip(local, 0, size - 1)]
+    is_here = is_here.reshape(is_here.shape + (1,) * (x.ndim - 1))
+    return jnp.where(is_here, found, jnp.zeros_like(found))
+  return jax.lax.psum(jax.tree.map(own, tree), AXIS)

@@ -21,6 +21,10 @@ class BCConfig:
     actor_network_hidden_sizes: hidden layers of the policy.
     networks_init_type: see `networks.initializers.make`.
     eval_mode: 'mode' or 'sample'; None is 'mode', as in the reference.
+    parallel_map: how JAX runs one program on all devices, 'pmap' or
+      'shard_map'.
+    resident_data: whether each device holds the whole dataset, 'replicated',
+      or its part of it, 'sharded', for datasets too large for one device.
 
   Raises:
     ValueError: naming option and value, if one makes no sense.
@@ -32,11 +36,14 @@ class BCConfig:
   actor_network_hidden_sizes: Sequence[int] = (256, 256, 256)
   networks_init_type: str = 'glorot_also_dist'
   eval_mode: Optional[str] = None
+  parallel_map: str = 'pmap'
+  resident_data: str = 'replicated'
 
   def __post_init__(self):
     options.require_choice(self, 'loss', ('mle', 'mse'))
     options.require_choice(self, 'eval_mode', (None, 'mode', 'sample'))
     options.require_choice(self, 'networks_init_type', networks.INIT_TYPES)
+    options.require_execution(self)
     options.require_positive(self, 'policy_lr')
     options.require_counts(self, 1, 'batch_size', 'num_sgd_steps_per_step')
     options.require_hidden_sizes(self, 'actor_network_hidden_sizes')

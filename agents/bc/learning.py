@@ -10,6 +10,7 @@ import optax
 from . import config as bc_config
 from . import update
 from .. import learning
+from .. import parallel
 from .. import program
 from .. import sharding
 from ... import networks as networks_lib
@@ -29,15 +30,16 @@ class BCLearner(learning.OfflineLearner):
       devices: Optional[Sequence[Any]] = None,
   ):
     """Initialises the learner; arguments are those of `MSGLearner`."""
-    devices = list(devices or jax.local_devices())
+    devices = parallel.ParallelMap(devices, config.parallel_map)
     optimizer = optax.adam(config.policy_lr)
-    shard = sharding.divide_batch(config.batch_size, len(devices))
+    shard = sharding.divide_batch(config.batch_size, devices.num_devices)
     state = jax.jit(
         lambda key: update.init_state(key, policy, optimizer))(random_key)
     super().__init__(
         program.Program(
             update.make_update_step(policy, config, optimizer, shard),
             state, jax.tree.map(lambda _: False, state), shard, devices,
-            config.num_sgd_steps_per_step, config.batch_size),
+            config.num_sgd_steps_per_step, config.batch_size,
+            config.resident_data),
         {'policy': 'policy_params'}, dataset, config.num_sgd_steps_per_step,
         counter=counter, logger=logger)

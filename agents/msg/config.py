@@ -71,6 +71,10 @@ class MSGConfig:
     eval_with_q_filter: the reference's name for `eval_mode='q_filter'`.
     num_eval_samples: candidates that the q-filter draws from the policy, and as
       many uniform ones.
+    parallel_map: how JAX runs one program on all devices, 'pmap' or
+      'shard_map'.
+    resident_data: whether each device holds the whole dataset, 'replicated',
+      or its part of it, 'sharded', for datasets too large for one device.
   """
   # Optimisation.
   policy_lr: float = 3e-5
@@ -130,6 +134,10 @@ class MSGConfig:
   eval_with_q_filter: bool = False
   num_eval_samples: int = 10
 
+  # Execution.
+  parallel_map: str = 'pmap'
+  resident_data: str = 'replicated'
+
   def __post_init__(self):
     validation.validate(self)
 
@@ -179,6 +187,8 @@ class BatchEnsembleMSGConfig:
   batch_size: int = 256
   batch_split: bool = True
   eval_mode: Optional[str] = None
+  parallel_map: str = 'pmap'
+  resident_data: str = 'replicated'
 
   def __post_init__(self):
     # What `MSGConfig` refuses is refused here as well, before any use.

@@ -10,6 +10,7 @@ from . import config as msg_config
 from . import update
 from . import validation
 from .. import learning
+from .. import parallel
 from .. import program
 from .. import sharding
 from ... import networks as networks_lib
@@ -41,7 +42,7 @@ class MSGLearner(learning.OfflineLearner):
       dataset: a whole dataset or an iterator of batches of S * B transitions.
       counter: counts gradient steps as 'learner_steps'.
       logger: gets the metrics of each step.
-      devices: where to run; all local devices by default.
+      devices: where to run; all devices of all hosts by default.
 
     Raises:
       ValueError: if critics and config do not go together, if the number of
@@ -49,10 +50,10 @@ class MSGLearner(learning.OfflineLearner):
         lacks what an option needs.
     """
     validation.validate_critic(config, networks.critic)
-    devices = list(devices or jax.local_devices())
+    devices = parallel.ParallelMap(devices, config.parallel_map)
     optimizers = update.make_optimizers(config)
     shard = sharding.make_shard(
-        networks.critic, config.batch_size, len(devices))
+        networks.critic, config.batch_size, devices.num_devices)
     state = jax.jit(
         lambda key: update.init_state(key, networks, optimizers))(random_key)
     super().__init__(
@@ -60,8 +61,9 @@ class MSGLearner(learning.OfflineLearner):
             update.make_update_step(networks, config, optimizers, shard),
             state,
             update.split_leaves(
-                state, networks.critic, optimizers, len(devices)),
-            shard, devices, config.num_sgd_steps_per_step, config.batch_size),
+                state, networks.critic, optimizers, devices.num_devices),
+            shard, devices, config.num_sgd_steps_per_step, config.batch_size,
+            config.resident_data),
         {'policy': 'policy_params', 'critic': 'critic_params'},
         dataset,
         config.num_sgd_steps_per_step,

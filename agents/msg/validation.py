@@ -27,6 +27,7 @@ def _validate_ranges(config):
   options.require_choice(config, 'networks_init_type', networks.INIT_TYPES)
   options.require_choice(config, 'eval_mode', (None,) + EVAL_MODES)
   options.require_choice(config, 'std_ddof', (0, 1))
+  options.require_execution(config)
   options.require_positive(
       config, 'policy_lr', 'q_lr', 'alpha_lr', 'pretrain_temp',
       'critic_init_scale', 'reward_scale')

@@ -1,7 +1,8 @@
 """Tests of dividing critics over devices, and of the collectives.
 
-A process with eight forced CPU devices (this file as a program) runs the
-parallel map; the tests hold what it found against NumPy on undivided arrays.
+A process with eight forced CPU devices (this file as a program) runs both of
+the parallel maps; the tests hold what it found against NumPy on undivided
+arrays.
 """
 
 import os
@@ -11,6 +12,7 @@ import subprocess
 import sys
 
 from acme_msg import networks
+from acme_msg.agents import parallel
 from acme_msg.agents import sharding
 from acme_msg.agents.msg import losses
 import jax
@@ -18,7 +20,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-_DEVICES = (1, 2, 4, 8)
+_RUNS = [('pmap', 1), ('pmap', 2), ('pmap', 4), ('pmap', 8),
+         ('shard_map', 1), ('shard_map', 4)]
 _N, _B, _A, _S, _F, _BETA = 8, 16, 3, 2, 8, -4.
 
 
@@ -103,43 +106,47 @@ def _over_batch(shard, x):
       'metrics': shard.all_members(jnp.mean(rows) + x['member_metrics'])}
 
 
-def _try_replicated(tree):
+def _try_replicated(devices, tree):
   try:
-    sharding.assert_is_replicated(tree)
+    devices.assert_is_replicated(tree)
   except AssertionError as error:
     return str(error)
   return None
 
 
-def _run_on_devices(num_devices):
-  """Everything that the tests look at, for one number of devices."""
-  devices = jax.local_devices()[:num_devices]
-  data = sharding.replicate(_inputs(), devices)
+def _run_on_devices(kind, num_devices):
+  """Everything that the tests look at, for one map and number of devices."""
+  devices = parallel.ParallelMap(jax.local_devices()[:num_devices], kind)
+  data = devices.replicate(_inputs())
   results = {}
   for shard_over, program in (
       ('members', _over_members), ('batch', _over_batch)):
     shard = sharding.Shard(num_devices, _N, shard_over)
-    results[shard_over] = sharding.parallel_map(
-        lambda x, program=program, shard=shard: program(shard, x), devices)(
-            data)
+    results[shard_over], results['num_devices'] = devices.compile(
+        lambda x, program=program, shard=shard: (
+            program(shard, x), jax.lax.psum(1, sharding.AXIS)))(data)
 
   tree = {'split': np.arange(24.).reshape(8, 3),
           'same': [np.arange(5), np.float32(2.)]}
   is_split = {'split': True, 'same': [False, False]}
-  parts = sharding.split(tree, is_split, devices)
+  parts = devices.split(tree, is_split)
   results['parts'] = parts
-  results['whole'] = sharding.gather(parts, is_split)
-  results['replicated'] = _try_replicated(parts['same'])
+  results['whole'] = devices.gather(parts, is_split)
+  arrays = devices.global_arrays(parts, is_split)
+  results['spread'] = len(arrays['split'].sharding.device_set)
+  results['arrays'] = arrays
+  results['again'] = devices.split(arrays, is_split)
+  results['replicated'] = _try_replicated(devices, parts['same'])
   results['nan_replicated'] = _try_replicated(
-      sharding.replicate({'a': np.full(2, np.nan)}, devices))
-  results['different'] = _try_replicated({'policy': {'same': parts['same'],
-                                                     'w': parts['split']}})
+      devices, devices.replicate({'a': np.full(2, np.nan)}))
+  results['different'] = _try_replicated(
+      devices, {'policy': {'same': parts['same'], 'w': parts['split']}})
   return jax.device_get(results)
 
 
 @pytest.fixture(scope='module')
 def found(tmp_path_factory):
-  """What each number of devices gives."""
+  """What each map gives on each number of devices."""
   path = tmp_path_factory.mktemp('sharding') / 'found.pickle'
   subprocess.run(
       [sys.executable, __file__, str(path)], check=True, timeout=300,
@@ -165,9 +172,9 @@ def _assert_all(x, expected, **tolerance):
 
 
 @pytest.mark.parametrize('ddof', [0, 1])
-@pytest.mark.parametrize('num_devices', _DEVICES)
-def test_lower_confidence_bound_and_its_gradients(found, num_devices, ddof):
-  result, x = found[num_devices]['members'], _exact()
+@pytest.mark.parametrize('run', _RUNS)
+def test_lower_confidence_bound_and_its_gradients(found, run, ddof):
+  result, x = found[run]['members'], _exact()
   angles = x['slopes'][:, None] * x['action']
   q = np.sin(angles).sum(-1)
   mean, std = q.mean(0), q.std(0, ddof=ddof)
@@ -182,24 +189,24 @@ def test_lower_confidence_bound_and_its_gradients(found, num_devices, ddof):
   _assert_all(result[f'bound_action_{ddof}'], by_action, rtol=1e-3, atol=1e-6)
 
 
-@pytest.mark.parametrize('num_devices', _DEVICES)
-def test_devices_hold_the_same_bits(found, num_devices):
+@pytest.mark.parametrize('run', _RUNS)
+def test_devices_hold_the_same_bits(found, run):
   """What is replicated must not drift apart."""
-  result = found[num_devices]['members']
+  result = found[run]['members']
   for name in ('bound_0', 'bound_action_1', 'min', 'mean', 'sass', 'metrics'):
     for x in jax.tree.leaves(result[name]):
       np.testing.assert_array_equal(x, np.broadcast_to(x[:1], x.shape))
 
 
-@pytest.mark.parametrize('num_devices', _DEVICES)
-def test_members_that_agree_are_moved_together(found, num_devices):
-  gradient = _join(found[num_devices]['members']['agree'])
+@pytest.mark.parametrize('run', _RUNS)
+def test_members_that_agree_are_moved_together(found, run):
+  gradient = _join(found[run]['members']['agree'])
   np.testing.assert_allclose(gradient, 1 / _N, rtol=1e-2)
 
 
-@pytest.mark.parametrize('num_devices', _DEVICES)
-def test_minimum_improves_the_least_members(found, num_devices):
-  result, q = found[num_devices]['members'], _inputs()['tied']
+@pytest.mark.parametrize('run', _RUNS)
+def test_minimum_improves_the_least_members(found, run):
+  result, q = found[run]['members'], _inputs()['tied']
   _assert_all(result['min'], q.min(0))
   gradient = _join(result['min_q'])
   assert np.all(gradient >= 0.) and not np.any(gradient[q > q.min(0)])
@@ -207,10 +214,10 @@ def test_minimum_improves_the_least_members(found, num_devices):
   _assert_all(result['mean'], q.mean(0), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize('num_devices', _DEVICES)
-def test_contrast_of_divided_features(found, num_devices):
+@pytest.mark.parametrize('run', _RUNS)
+def test_contrast_of_divided_features(found, run):
   """The loss of parts of features is that of all, and so is its gradient."""
-  result, x = found[num_devices]['members'], _inputs()
+  result, x = found[run]['members'], _inputs()
   def loss(features):
     return losses.nt_xent(features[:_B], features[_B:], 1.).loss
   value, gradient = jax.value_and_grad(loss)(jnp.asarray(x['features']))
@@ -220,11 +227,11 @@ def test_contrast_of_divided_features(found, num_devices):
       atol=1e-5)
 
 
-@pytest.mark.parametrize('num_devices', _DEVICES)
-def test_members_gradients_are_completed(found, num_devices):
-  result, x = found[num_devices]['members'], _exact()
+@pytest.mark.parametrize('run', _RUNS)
+def test_members_gradients_are_completed(found, run):
+  result, x = found[run]['members'], _exact()
   np.testing.assert_allclose(_join(result['reduced']['own']), x['gradient'])
-  firsts = np.arange(num_devices) * (_N // num_devices)
+  firsts = np.arange(run[1]) * (_N // run[1])
   np.testing.assert_array_equal(result['first_member'], firsts)
   _assert_all(
       result['reduced']['common'], x['gradient'][0] * np.sum(1. + firsts),
@@ -233,9 +240,9 @@ def test_members_gradients_are_completed(found, num_devices):
   _assert_all(result['rows'], x['row_metrics'])  # Of which all see all.
 
 
-@pytest.mark.parametrize('num_devices', _DEVICES)
-def test_a_divided_batch_gives_the_whole_batchs_means(found, num_devices):
-  result, x = found[num_devices]['batch'], _exact()
+@pytest.mark.parametrize('run', _RUNS)
+def test_a_divided_batch_gives_the_whole_batchs_means(found, run):
+  result, x = found[run]['batch'], _exact()
   slopes = x['slopes'][:, None]
   gradient = np.mean(
       np.cos(slopes * x['action']) * x['action'], axis=1) / _N
@@ -249,26 +256,32 @@ def test_a_divided_batch_gives_the_whole_batchs_means(found, num_devices):
               rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize('num_devices', _DEVICES)
-def test_split_gather_and_replicate_lose_nothing(found, num_devices):
-  result = found[num_devices]
+@pytest.mark.parametrize('run', _RUNS)
+def test_split_gather_and_replicate_lose_nothing(found, run):
+  result, (_, num_devices) = found[run], run
   split = np.arange(24.).reshape(8, 3)
   np.testing.assert_array_equal(
       result['parts']['split'], split.reshape(num_devices, -1, 3))
+  jax.tree.map(np.testing.assert_array_equal, result['again'], result['parts'])
   for part, same in zip(result['parts']['same'], (np.arange(5), 2.)):
     assert part.shape[0] == num_devices
     _assert_all(part, same)
+  # What a checkpoint is written from stays where it is.
+  assert result['spread'] == num_devices
+  jax.tree.map(
+      np.testing.assert_array_equal, result['arrays'], result['whole'])
+  assert result['num_devices'] == num_devices
   whole = result['whole']
   np.testing.assert_array_equal(whole['split'], split)
   np.testing.assert_array_equal(whole['same'][0], np.arange(5))
   assert whole['same'][1].shape == () and whole['same'][1] == 2.
 
 
-@pytest.mark.parametrize('num_devices', _DEVICES)
-def test_copies_that_differ_are_named(found, num_devices):
-  result = found[num_devices]
+@pytest.mark.parametrize('run', _RUNS)
+def test_copies_that_differ_are_named(found, run):
+  result = found[run]
   assert result['replicated'] is None and result['nan_replicated'] is None
-  if num_devices == 1:
+  if run[1] == 1:
     assert result['different'] is None
   else:
     assert "['policy']['w']" in result['different']
@@ -302,4 +315,4 @@ def test_make_shard_divides_what_the_critic_says():
 
 if __name__ == '__main__':
   pathlib.Path(sys.argv[1]).write_bytes(
-      pickle.dumps({count: _run_on_devices(count) for count in _DEVICES}))
+      pickle.dumps({run: _run_on_devices(*run) for run in _RUNS}))

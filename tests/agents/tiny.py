@@ -5,6 +5,7 @@ import functools
 from acme import specs
 from acme import types
 from acme_msg.agents import msg
+from acme_msg.agents import parallel
 from acme_msg.agents import program
 from acme_msg.agents import sharding
 from acme_msg.agents.msg import update
@@ -94,16 +95,19 @@ def make_update_step(config: msg.MSGConfig):
 def make_program(config: msg.MSGConfig, state=None,
                  devices=None) -> program.Program:
   """The config's gradient steps as the learner compiles them."""
-  devices = devices or jax.local_devices()[:1]
+  devices = parallel.ParallelMap(
+      devices or jax.local_devices()[:1], config.parallel_map)
   networks = make_networks(config)
   optimizers = update.make_optimizers(config)
   shard = sharding.make_shard(
-      networks.critic, config.batch_size, len(devices))
+      networks.critic, config.batch_size, devices.num_devices)
   state = make_state(config) if state is None else state
   return program.Program(
       update.make_update_step(networks, config, optimizers, shard), state,
-      update.split_leaves(state, networks.critic, optimizers, len(devices)),
-      shard, devices, config.num_sgd_steps_per_step, config.batch_size)
+      update.split_leaves(
+          state, networks.critic, optimizers, devices.num_devices),
+      shard, devices, config.num_sgd_steps_per_step, config.batch_size,
+      config.resident_data)
 
 
 def flatten(tree) -> np.ndarray:

@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 from acme import types
 from acme_msg.agents import metrics
+from acme_msg.agents import parallel
 from acme_msg.agents import program
 from acme_msg.agents import sharding
 import jax
@@ -33,9 +34,11 @@ def make_data(num_transitions: int = 10) -> types.Transition:
 
 
 def make_program(num_sgd_steps_per_step: int = 3, batch_size: int = 2,
-                 devices=None, step=None) -> program.Program:
+                 devices=None, step=None, parallel_map='pmap',
+                 resident_data='replicated') -> program.Program:
   """A program whose steps add up rewards and move members by one."""
-  devices = devices or jax.local_devices()[:1]
+  devices = parallel.ParallelMap(
+      devices or jax.local_devices()[:1], parallel_map)
 
   def add_rewards(state, transition):
     batch = transition.reward.sum()
@@ -45,5 +48,5 @@ def make_program(num_sgd_steps_per_step: int = 3, batch_size: int = 2,
 
   return program.Program(
       step or add_rewards, make_state(), State(False, True, False),
-      sharding.Shard(len(devices), 4, 'members'), devices,
-      num_sgd_steps_per_step, batch_size)
+      sharding.Shard(devices.num_devices, 4, 'members'), devices,
+      num_sgd_steps_per_step, batch_size, resident_data)

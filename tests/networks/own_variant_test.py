@@ -13,9 +13,9 @@ import subprocess
 import sys
 
 import acme_msg
+from acme_msg import datasets
 from acme_msg.agents import msg
 from acme_msg.agents.msg import learning
-from acme_msg.datasets import d4rl
 from acme_msg.datasets import pointmaze
 from acme_msg.launch import local
 
@@ -55,7 +55,8 @@ def _main(folder):
   readme = {'__name__': 'readme'}
   for block in _blocks():
     exec(compile(block, str(_README), 'exec'), readme)
-  dataset = d4rl.load(pointmaze.ensure(_TASK, num_transitions=500), _TASK)
+  path = pointmaze.ensure(_TASK, num_transitions=500)
+  dataset = datasets.load(datasets.find(path), _TASK)
   run = dataclasses.replace(
       readme['make_experiment'](
           _CONFIG, os.path.join(folder, 'run'), _NUM_STEPS),

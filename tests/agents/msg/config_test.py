@@ -33,6 +33,8 @@ _REFUSED = [
      ["behavior_regularization_type='v4'", "'v3'"]),
     (dict(networks_init_type='zeros'),
      ["networks_init_type='zeros'", "'he_normal'"]),
+    (dict(parallel_map='vmap'), ["parallel_map='vmap'", "'shard_map'"]),
+    (dict(resident_data='host'), ["resident_data='host'", "'sharded'"]),
     (dict(eval_mode='greedy'), ["eval_mode='greedy'", "'q_filter'"]),
     (dict(std_ddof=2), ['std_ddof=2', '(0, 1)']),
     # Ranges.
@@ -168,7 +170,8 @@ def test_defaults_are_the_references():
       # Ours: none of them changes what the reference does, but for the spread
       # of the variants that it gave ddof=1.
       batch_split=True, std_ddof=0, target_entropy=None,
-      target_update_period=None, eval_mode=None)
+      target_update_period=None, eval_mode=None, parallel_map='pmap',
+      resident_data='replicated')
   assert dataclasses.asdict(msg.MSGConfig()) == expected
 
 
@@ -182,7 +185,8 @@ def test_batch_ensemble_defaults_are_the_references():
       num_sgd_steps_per_step=1,
       # Section 3.3, and options of ours.
       batch_size=256, batch_split=True, entropy_coefficient=None,
-      target_entropy=None, eval_mode=None)
+      target_entropy=None, eval_mode=None, parallel_map='pmap',
+      resident_data='replicated')
 
 
 def test_every_batch_ensemble_field_reaches_the_msg_config():
@@ -192,7 +196,8 @@ def test_every_batch_ensemble_field_reaches_the_msg_config():
       num_bc_iters=7, use_random_weighting_in_critic_loss=False,
       entropy_coefficient=.4, actor_hidden_sizes=(5,), q_hidden_sizes=(6, 7),
       num_sgd_steps_per_step=3, batch_size=24, batch_split=False,
-      eval_mode='sample', target_entropy=None)
+      eval_mode='sample', target_entropy=None, parallel_map='shard_map',
+      resident_data='sharded')
   names = dict(actor_hidden_sizes='actor_network_hidden_sizes',
                q_hidden_sizes='critic_network_hidden_sizes')
   fields = {

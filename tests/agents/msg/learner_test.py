@@ -78,6 +78,14 @@ def test_goes_on_as_if_never_stopped(run):
   assert learner.num_traces == 1
 
 
+def test_steps_leave_data_and_state_on_the_devices():
+  learner = _make_learner(tiny.make_data())
+  learner.step()
+  with jax.transfer_guard('disallow'):  # But for what is asked for.
+    learner.step()
+  assert learner.num_traces == 1
+
+
 def test_logs_what_the_phase_measures(run):
   _, log, _ = run
   assert [row['learner_steps'] for row in log.data[:4]] == [2, 4, 6, 8]
