@@ -78,6 +78,9 @@ setuptools.setup(
             requirement + _ON_PYTHON_310 for requirement in (
                 'cython==0.29.37', 'fasteners', 'free-mujoco-py==2.1.6',
                 'imageio<3')],
+        # Launchpad's launch type for Vertex AI. XManager 0.4 on needs a newer
+        # protobuf than TensorFlow 2.8 has.
+        'vertex': ['xmanager>=0.2,<0.4' + _ON_PYTHON_310],
         'wandb': ['wandb'],
         'dev': ['pytest', 'wheel'],
     },

@@ -2,6 +2,7 @@
 
 from .bc import BCBuilder
 from .msg import MSGBuilder
+from .normalizing import NormalizingBuilder
 from .variants import BatchEnsembleBuilder
 from .variants import DeepEnsembleBuilder
 from .variants import MIMOBuilder

@@ -1,4 +1,4 @@
-"""Chunks of a dataset of transitions: how they are cut and put together.
+"""Chunks of transitions: how they are packed, and put together again.
 
 In a dataset made of recorded rows the next observation (and action) of most
 transitions is the observation (and action) of the following transition. A chunk
@@ -11,54 +11,23 @@ from typing import Any, Callable, Iterator, Mapping, Optional
 from acme import types
 import numpy as np
 
+from . import store as store_lib
+
 Chunk = Mapping[str, np.ndarray]
 
 # Which column the following transition usually repeats.
 _REPEATED = {'next_observation': 'observation', 'next_action': 'action'}
 
 
-def columns(dataset: types.Transition) -> dict[str, np.ndarray]:
-  """Names the columns `[T, ...]` of a dataset, and checks them.
-
-  Args:
-    dataset: T transitions with flat columns; `extras` is `()` or holds
-      'next_action'.
-
-  Raises:
-    ValueError: if the dataset is empty, or a column is missing, too much or of
-      another length.
-  """
-  named = {**dataset._asdict(), **(dataset.extras or {})}
-  del named['extras']
-  unknown = set(dataset.extras or {}) - set(_REPEATED)
-  if unknown:
-    raise ValueError(
-        f'the dataset\'s extras hold {sorted(unknown)}; only next_action is '
-        'known. Leave the others out.')
-  lengths = {name: len(column) for name, column in named.items()}
-  if len(set(lengths.values())) > 1 or not len(dataset.reward):
-    raise ValueError(
-        f'the columns of the dataset have the lengths {lengths}; they must be '
-        'equal, and not 0.')
-  return named
-
-
 def signature(
-    dataset: types.Transition,
+    store: store_lib.Store,
 ) -> dict[str, tuple[tuple[Optional[int], ...], np.dtype]]:
-  """Returns shape, with None for lengths that vary, and dtype of each field.
-
-  Args:
-    dataset: T transitions, see `columns`.
-
-  Raises:
-    ValueError: if the dataset is malformed.
-  """
+  """Returns shape, with None for lengths that vary, and dtype of each field."""
   return {
       'header': ((5,), np.dtype(np.int64)),
       'odd': ((None,), np.dtype(np.int32)),
       **{name: ((None,) + column.shape[1:], column.dtype)
-         for name, column in columns(dataset).items()}}
+         for name, column in store.read(0, 1).items()}}
 
 
 def count(chunk: Chunk) -> int:
@@ -66,38 +35,75 @@ def count(chunk: Chunk) -> int:
   return int(chunk['header'][2])
 
 
-def split(
-    dataset: types.Transition, size: int, session: int) -> Iterator[Chunk]:
+def pack(columns: store_lib.Columns, header: list[int]) -> Chunk:
+  """Makes a chunk.
+
+  Args:
+    columns: n transitions, by name.
+    header: five integers, of whose meaning `fill` knows nothing.
+
+  Returns:
+    'header' `[5]` int64; 'odd' `[m]` int32, the positions of the odd
+    transitions, the last being always one of them; the columns `[n, ...]`, but
+    only the odd rows `[m, ...]` of the next observation and action.
+  """
+  part = dict(columns)
+  odd = np.ones(len(part['reward']), dtype=bool)
+  odd[:-1] = False
+  for name in _REPEATED.keys() & part.keys():
+    odd[:-1] |= _rows_differ(part[name][:-1], part[_REPEATED[name]][1:])
+  odd = np.flatnonzero(odd).astype(np.int32)
+  for name in _REPEATED.keys() & part.keys():
+    part[name] = part[name][odd]
+  return {'header': np.array(header, np.int64), 'odd': odd, **part}
+
+
+def empty(chunk: Chunk, size: int) -> dict[str, np.ndarray]:
+  """Returns columns `[size, ...]` to be filled with chunks like this one."""
+  return {
+      name: np.empty((size,) + column.shape[1:], column.dtype)
+      for name, column in chunk.items() if name not in ('header', 'odd')}
+
+
+def fill(columns: Mapping[str, np.ndarray], start: int, chunk: Chunk) -> int:
+  """Unpacks a chunk into columns, from row `start` on.
+
+  Args:
+    columns: from `empty`.
+    start: where the chunk's first row goes.
+    chunk: from `pack`.
+
+  Returns:
+    The row after the chunk's last one.
+  """
+  rows = slice(start, start + len(chunk['reward']))
+  for name, whole in columns.items():
+    if name in _REPEATED:
+      part = whole[rows]
+      part[:-1] = chunk[_REPEATED[name]][1:]
+      part[chunk['odd']] = chunk[name]
+    else:
+      whole[rows] = chunk[name]
+  return rows.stop
+
+
+def split(store: store_lib.Store, size: int, session: int) -> Iterator[Chunk]:
   """Cuts a dataset into chunks, made one by one as they are asked for.
 
   Args:
-    dataset: T transitions.
+    store: T transitions.
     size: transitions per chunk; the last one may hold fewer.
     session: an integer that all chunks of one pass carry.
 
   Yields:
-    Chunks of n transitions: 'header' [session, index, number of chunks, first
-    row, T] int64; 'odd' `[m]` int32, the positions of the odd transitions, the
-    last being always one of them; the columns `[n, ...]`, but only the odd
-    rows `[m, ...]` of the next observation and action.
+    Chunks, see `pack`, with the headers [session, index, number of chunks,
+    first row, T].
   """
-  whole = columns(dataset)
-  total = len(dataset.reward)
+  total = store.num_transitions
   number = -(-total // size)
   for index in range(number):
-    rows = slice(index * size, min((index + 1) * size, total))
-    part = {name: column[rows] for name, column in whole.items()}
-    odd = np.ones(rows.stop - rows.start, dtype=bool)
-    odd[:-1] = False
-    for name in _REPEATED.keys() & part.keys():
-      odd[:-1] |= _rows_differ(part[name][:-1], part[_REPEATED[name]][1:])
-    odd = np.flatnonzero(odd).astype(np.int32)
-    for name in _REPEATED.keys() & part.keys():
-      part[name] = part[name][odd]
-    yield {
-        'header': np.array([session, index, number, rows.start, total]),
-        'odd': odd,
-        **part}
+    start, stop = index * size, min((index + 1) * size, total)
+    yield pack(store.read(start, stop), [session, index, number, start, total])
 
 
 def _rows_differ(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -127,12 +133,9 @@ def join(
     RuntimeError: if a chunk is missing, comes twice or out of order, or belongs
       to another pass.
   """
-  first = next(chunks)
-  session, index, number, start, total = first['header'].tolist()
-  whole = {
-      name: np.empty((total,) + column.shape[1:], column.dtype)
-      for name, column in first.items() if name not in ('header', 'odd')}
-  chunk = first
+  chunk = next(chunks)
+  session, index, number, start, total = chunk['header'].tolist()
+  whole = empty(chunk, total)
   for expected in range(number):
     if expected:
       chunk = next(chunks)
@@ -147,16 +150,7 @@ def join(
           f'chunk {index} of {number} of a dataset came where chunk {expected} '
           'was due: another process reads the same table. Give each reader a '
           'table of its own.')
-    rows = slice(start, start + len(chunk['reward']))
-    for name, column in chunk.items():
-      if name in _REPEATED:
-        part = whole[name][rows]
-        part[:-1] = chunk[_REPEATED[name]][1:]
-        part[chunk['odd']] = column
-      elif name in whole:
-        whole[name][rows] = column
+    stop = fill(whole, start, chunk)
     if progress is not None:
-      progress(rows.stop, total)
-  next_action = whole.pop('next_action', None)
-  extras = () if next_action is None else {'next_action': next_action}
-  return types.Transition(**whole, extras=extras)
+      progress(stop, total)
+  return store_lib.to_transition(whole)

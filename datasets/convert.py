@@ -1,57 +1,57 @@
-"""Converts a dataset between D4RL's HDF5 layout and RLDS, either way.
+"""Converts a dataset of any kind to RLDS, or to D4RL's HDF5 layout.
 
   python -m acme_msg.datasets.convert SRC DST
 
-SRC is an HDF5 file, and DST becomes an RLDS directory, or the other way round.
-The transitions stay the same; DST must not exist.
+SRC is whatever `--dataset` may name, see `sources.find`. DST becomes a file if
+its name ends with .hdf5, and else the directory of an RLDS dataset. It must not
+exist. The transitions stay the same. What is kept in memory is a block of steps
+and, for RLDS, an episode.
 """
 
-import os
-from typing import Optional, Sequence
+from typing import Sequence
 
 from absl import app
-from absl import flags
+import tqdm
 
 from . import d4rl
-from . import rlds
-
-_EPISODE_LIMIT = flags.DEFINE_integer(
-    'episode_limit', None,
-    'Steps after which episodes were cut off, for an HDF5 file without the '
-    'field timeouts.', lower_bound=1)
+from . import inspect
+from . import outputs
+from . import steps as steps_lib
 
 
-def convert(source: str, target: str, episode_limit: Optional[int] = None):
-  """Converts a file to a directory, or a directory to a file.
+def convert(source: steps_lib.Source, target: str):
+  """Writes a dataset anew.
 
   Args:
-    source: an HDF5 file in D4RL's layout, or an RLDS directory.
-    target: of what is to be made.
-    episode_limit: in steps, for HDF5 files without `timeouts`.
+    source: the dataset.
+    target: of what is to be made: a file '.hdf5', or a directory.
 
   Raises:
     FileExistsError: if there is something at `target`.
-    FileNotFoundError: if there is nothing at `source`.
-    ValueError: if the source is not valid.
+    FileNotFoundError: if there is nothing at the source.
+    ValueError: if the source is not valid, or does not fit the layout.
   """
-  if os.path.lexists(target):
-    raise FileExistsError(
-        f'{target} exists, and nothing is overwritten; name another one, or '
-        'move it away.')
-  if os.path.isdir(source):
-    d4rl.write(rlds.load_steps(source), target)
+  outputs.check_free(target)  # Before anything is imported or read.
+  if target.endswith('.hdf5'):
+    write = d4rl.write
   else:
-    rlds.write(d4rl.load_steps(source, source, episode_limit), target)
+    # Here, since it takes seconds to import TensorFlow.
+    from . import rlds  # pylint: disable=g-import-not-at-top
+    write = rlds.write
+  with tqdm.tqdm(unit=' steps', unit_scale=True, desc='converting') as bar:
+    write(inspect.counted(source.blocks(), bar), target)
 
 
 def main(argv: Sequence[str]):
   if len(argv) != 3:
     raise app.UsageError('Name the source and the target: SRC DST.')
   try:
-    convert(argv[1], argv[2], _EPISODE_LIMIT.value)
+    convert(inspect.source_of(argv[1]), argv[2])
   except (OSError, ValueError) as error:
     raise SystemExit(f'Nothing was converted: {error}') from error
 
 
 if __name__ == '__main__':
+  # Defined here for the importing programs to have flags of the same names.
+  inspect.define_source_flags()
   app.run(main)

@@ -1,9 +1,10 @@
 """Named transforms of the rewards that a learner is given."""
 
-from absl import logging
+from typing import Optional
+
 import numpy as np
 
-NAMES = ('auto', 'none', 'antmaze')
+NAMES = ('auto', 'none', 'antmaze', 'subtract_one', 'normalize_return')
 
 
 def resolve(name: str, task_name: str) -> str:
@@ -30,22 +31,50 @@ def resolve(name: str, task_name: str) -> str:
   return name
 
 
-def transform(reward: np.ndarray, name: str, task_name: str) -> np.ndarray:
-  """Applies a named transform: 'antmaze' is r <- 4 (r - 0.5).
+def transform(
+    reward: np.ndarray,
+    name: str,
+    task_name: str,
+    return_range: Optional[tuple[float, float]] = None,
+) -> np.ndarray:
+  """Applies a named transform.
+
+    * 'none': r as it is.
+    * 'antmaze': 4 (r - 0.5), as in the reference, for rewards in [0, 1].
+    * 'subtract_one': r - 1, which IQL and others use for AntMaze.
+    * 'normalize_return': 1000 r / (highest return - lowest return), as IQL
+      does for the Gym-MuJoCo tasks (https://arxiv.org/abs/2110.06169).
 
   Args:
     reward: `[T]` float32, in the environment's own unit.
     name: one of `NAMES`.
     task_name: decides what 'auto' stands for, see `resolve`.
+    return_range: the lowest and the highest return of the episodes that are
+      used; for 'normalize_return' only.
 
   Returns:
     `[T]` float32.
 
   Raises:
-    ValueError: if there is no such transform.
+    ValueError: if there is no such transform, or the rewards or returns are not
+      such as it needs.
   """
   name = resolve(name, task_name)
-  logging.info('Rewards of %s: transform %r.', task_name, name)
   if name == 'antmaze':
+    odd = reward[(reward < 0) | (reward > 1)]
+    if odd.size:
+      raise ValueError(
+          "reward_transform='antmaze' is for the rewards 0 and 1 of D4RL's "
+          f'AntMaze, but there is {odd[0]:g}; other data of these mazes (as '
+          "OGBench's, -1 and 0) needs 'none'.")
     return 4 * (reward - np.float32(0.5))
+  if name == 'subtract_one':
+    return reward - np.float32(1)
+  if name == 'normalize_return':
+    if return_range is None or return_range[0] == return_range[1]:
+      raise ValueError(
+          "reward_transform='normalize_return' divides by the range of the "
+          f'episodes\' returns, which is {return_range or "not known"} here; '
+          'use another one.')
+    return reward * np.float32(1000 / (return_range[1] - return_range[0]))
   return reward

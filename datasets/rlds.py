@@ -6,36 +6,35 @@ and what TFDS's own builders have written is read here. Neither way asks TFDS to
 prepare anything, so it never looks for a copy on the network.
 """
 
+import itertools
 import os
-import shutil
-import tempfile
+from typing import Any, Iterable, Iterator
 
 from absl import logging
-from acme import types
 import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core import example_parser
 from tensorflow_datasets.core import example_serializer
 
-from . import rewards
+from . import episodes as episodes_lib
+from . import outputs
 from . import steps as steps_lib
 from . import validation
 
 _SPLIT = 'train'
 _STEPS_PER_FILE = 200_000
 _FILE_NAME = 'acme_msg-{split}.tfrecord-{index:05d}-of-{number:05d}'
-_FLAGS = ('is_first', 'is_last', 'is_terminal')
 
 
-def write(steps: steps_lib.Steps, path: str):
+def write(blocks: Iterable[steps_lib.Steps], path: str):
   """Writes steps as an RLDS dataset of one split, 'train'.
 
-  It is written under a temporary name beside `path` and then renamed, so a
-  dataset at `path` is always a whole one.
+  A dataset at `path` is always a whole one, see `outputs.create`.
 
   Args:
-    steps: T steps; episodes begin where `is_first` is set.
+    blocks: of consecutive steps; episodes begin where `is_first` is set, and
+      may go on in the next block. One episode has to fit in memory.
     path: of a directory that does not exist yet.
 
   Raises:
@@ -43,128 +42,174 @@ def write(steps: steps_lib.Steps, path: str):
     ValueError: if the steps are malformed or do not begin with the first one
       of an episode.
   """
-  if os.path.lexists(path):
-    raise FileExistsError(
-        f'{path} exists, and nothing is overwritten; name another directory, '
-        'or move this one away.')
-  validation.check_layout(path, steps._asdict(), steps_lib.RANKS)
-  if not steps.is_first[0]:
-    raise ValueError(
-        f'{path}: the first step to be written is not the first of an episode '
-        '(is_first); an RLDS dataset consists of episodes.')
-  parent, name = os.path.split(os.path.abspath(path))
-  os.makedirs(parent, exist_ok=True)
-  temporary = tempfile.mkdtemp(prefix=f'.{name}.', dir=parent)
-  try:
-    _write_files(steps, temporary)
-    os.chmod(temporary, 0o755)  # mkdtemp makes it private.
-    os.rename(temporary, path)
-  except BaseException:
-    shutil.rmtree(temporary)
-    raise
+  with outputs.create(path, directory=True) as folder:
+    _write_files(path, blocks, folder)
 
 
-def _write_files(steps: steps_lib.Steps, folder: str):
+def _episodes_of(
+    path: str, blocks: Iterable[steps_lib.Steps],
+) -> Iterator[steps_lib.Steps]:
+  """Cuts blocks of steps into whole episodes."""
+  open_parts = []  # Of the episode that goes on in the next block.
+  for steps in blocks:
+    validation.check_layout(path, steps._asdict(), steps_lib.RANKS)
+    if not open_parts and not steps.is_first[0]:
+      raise ValueError(
+          f'{path}: the first step to be written is not an episode\'s first '
+          '(is_first); an RLDS dataset consists of episodes.')
+    start = np.flatnonzero(steps.is_first)
+    if open_parts and steps.is_first[0]:
+      yield steps_lib.concatenate(open_parts)
+      open_parts = []
+    for first, stop in zip(
+        np.append(0, start[start > 0]), np.append(start[start > 0], None)):
+      part = steps_lib.Steps(*(column[first:stop] for column in steps))
+      open_parts.append(part)
+      if stop is not None:
+        yield steps_lib.concatenate(open_parts)
+        open_parts = []
+  yield steps_lib.concatenate(open_parts)
+
+
+def _write_files(path: str, blocks: Iterable[steps_lib.Steps], folder: str):
   """Writes the files of a dataset, and TFDS's description of them."""
-  features = tfds.features.FeaturesDict({
-      'steps': tfds.features.Dataset({
+  writer, serializer, features = None, None, None
+  shard_lengths, rows, size = [], _STEPS_PER_FILE, 0
+  part = os.path.join(folder, 'part-{:05d}')
+  for episode in _episodes_of(path, blocks):
+    if serializer is None:
+      features = tfds.features.FeaturesDict({'steps': tfds.features.Dataset({
           name: tfds.features.Tensor(shape=column.shape[1:], dtype=column.dtype)
-          for name, column in steps._asdict().items()})})
-  # TFDS's own encoding goes step by step and takes ten times as long; plain
-  # numbers need none.
-  serializer = example_serializer.ExampleSerializer(
-      features.get_serialized_info())
-  start = np.flatnonzero(steps.is_first)
-  stop = np.append(start[1:], len(steps.is_first))
-  number = -(-len(steps.is_first) // _STEPS_PER_FILE)
-  shards = [s for s in np.array_split(np.arange(len(start)), number) if s.size]
-  size = 0
-  for index, episodes in enumerate(shards):
-    file_name = os.path.join(folder, _FILE_NAME.format(
-        split=_SPLIT, index=index, number=len(shards)))
-    with tf.io.TFRecordWriter(file_name) as writer:
-      for i in episodes:
-        writer.write(serializer.serialize_example({'steps': {
-            name: column[start[i]:stop[i]]
-            for name, column in steps._asdict().items()}}))
-    size += os.path.getsize(file_name)
+          for name, column in episode._asdict().items()})})
+      # TFDS's own encoding goes step by step and takes ten times as long; plain
+      # numbers need none.
+      serializer = example_serializer.ExampleSerializer(
+          features.get_serialized_info())
+    if rows >= _STEPS_PER_FILE:
+      if writer is not None:
+        writer.close()
+      writer = tf.io.TFRecordWriter(part.format(len(shard_lengths)))
+      shard_lengths.append(0)
+      rows = 0
+    writer.write(serializer.serialize_example({'steps': episode._asdict()}))
+    shard_lengths[-1] += 1
+    rows += len(episode.reward)
+  writer.close()
+  for index in range(len(shard_lengths)):
+    size += os.path.getsize(part.format(index))
+    os.rename(part.format(index), os.path.join(folder, _FILE_NAME.format(
+        split=_SPLIT, index=index, number=len(shard_lengths))))
   tfds.folder_dataset.write_metadata(
       data_dir=folder, features=features, check_data=False,
       description='Offline reinforcement learning episodes, in RLDS form.',
       split_infos=[tfds.core.SplitInfo(
-          name=_SPLIT, shard_lengths=[len(shard) for shard in shards],
-          num_bytes=size)])
+          name=_SPLIT, shard_lengths=shard_lengths, num_bytes=size)])
 
 
-def load(
-    path: str, task_name: str, reward_transform: str = 'auto',
-) -> types.Transition:
-  """Reads an RLDS dataset as transitions.
+class RldsSource(steps_lib.Source):
+  """An RLDS dataset, by the directory that holds `dataset_info.json`.
 
-  Args:
-    path: of the directory that holds `dataset_info.json`.
-    task_name: decides the automatic reward transform.
-    reward_transform: one of `rewards.NAMES`.
-
-  Returns:
-    A transition with the columns `[K, ...]`, float32, and
-    `extras={'next_action': [K, A]}`; see `steps.to_transitions`.
-
-  Raises:
-    FileNotFoundError: if there is no such dataset.
-    ValueError: if it is not valid, or the transform is unknown.
+  The split 'train' is read, or the only one. Each record is an episode: its
+  last step counts as `is_last` even if it is not marked. Nested observations
+  and actions are flattened in the order of `episodes.leaves`. Fields other than
+  those of `Steps` are not read.
   """
-  rewards.resolve(reward_transform, task_name)  # Refuses before reading.
-  steps = load_steps(path)
-  return steps_lib.to_transitions(steps._replace(
-      reward=rewards.transform(steps.reward, reward_transform, task_name)))
+  kind = 'rlds'
+
+  def __init__(self, path: str):
+    self.name = path
+
+  def blocks(self, num_rows: int = 100_000) -> Iterator[steps_lib.Steps]:
+    """See the base class. Blocks consist of whole episodes."""
+    groups = episodes_lib.gather(_read_episodes(self.name), num_rows)
+    first, second = next(groups), next(groups, None)
+    # Usually the first two episodes that were cut off tell. Only in a dataset
+    # with the defect, or without such episodes, all have to be looked at.
+    rest = () if second is None else itertools.islice(
+        _read_episodes(self.name), len(first), None)
+    read = itertools.chain.from_iterable(
+        itertools.chain([first], [second] if second else [], groups))
+    if _have_false_ends(itertools.chain(first, rest)):
+      logging.warning(
+          '%s: the episodes that were cut off all end with the same '
+          'observation, as TFDS writes D4RL\'s Gym-MuJoCo tasks by mistake; it '
+          'is left out.', self.name)
+      read = map(_without_false_end, read)
+    del first, second, rest
+    yield from episodes_lib.blocks(self.name, read, num_rows)
 
 
-def load_steps(path: str) -> steps_lib.Steps:
-  """Reads the split 'train' of an RLDS dataset.
+def _have_false_ends(episodes: Iterable[episodes_lib.Episode]) -> bool:
+  """Whether a defect of TFDS's builders of D4RL's Gym-MuJoCo is found.
 
-  Each record is an episode: its last step counts as `is_last` even if it is not
-  marked. Fields other than those of `Steps` are not read.
-
-  Args:
-    path: of the directory that holds `dataset_info.json`.
-
-  Returns:
-    `[T, ...]` steps, in the order of the files.
-
-  Raises:
-    FileNotFoundError: if there is no such dataset.
-    ValueError: if it is not valid, naming field, index, what was found and what
-      to do.
+  Those of v1 and v2 end every episode with a step that shows the last next
+  observation of the whole file. So it is where all episodes that were cut off,
+  of which there are at least two, end alike. (At real ends the observation is
+  masked.)
   """
-  episodes = _read_episodes(path)
-  columns = {
-      name: np.concatenate([episode[name] for episode in episodes])
-      for name in steps_lib.RANKS}
-  validation.check_layout(path, columns, steps_lib.RANKS)
-  for name in steps_lib.RANKS:
-    check = validation.to_flags if name in _FLAGS else validation.to_float
-    columns[name] = check(path, name, columns[name])
-  validation.check_actions(path, 'action', columns['action'])
-  validation.warn_of_constant_reward(path, 'reward', columns['reward'])
-  stop = np.cumsum([len(episode['reward']) for episode in episodes])
-  columns['is_last'][stop - 1] = True
-  columns['is_first'][:] = False
-  columns['is_first'][np.append(0, stop[:-1])] = True
-  bad = np.flatnonzero(columns['is_terminal'] & ~columns['is_last'])
-  if bad.size:
-    raise ValueError(
-        f'{path}: field \'is_terminal\' is set at [{bad[0]}], where '
-        '\'is_last\' is not: an episode goes on after its end. Make the '
-        'dataset again.')
-  return _without_false_ends(path, steps_lib.Steps(**columns))
+  ends = (episode['observation'][-1] for episode in episodes
+          if not episode['is_terminal'][-1])
+  first, second = next(ends, None), next(ends, None)
+  return second is not None and all(
+      np.array_equal(end, first) for end in itertools.chain([second], ends))
 
 
-def _read_episodes(path: str) -> list[dict[str, np.ndarray]]:
+def _without_false_end(episode: episodes_lib.Episode) -> episodes_lib.Episode:
+  """Makes the step before the false one, the true last one, the last."""
+  # An episode of one step has none before it.
+  if episode['is_terminal'][-1] or len(episode['reward']) == 1:
+    return episode
+  return {name: column[:-1] for name, column in episode.items()}
+
+
+def _read_episodes(path: str) -> Iterator[episodes_lib.Episode]:
   """Reads the records of a dataset, after its layout was checked."""
+  info, split = _info(path)
+  specs = info.features.get_serialized_info().get('steps', {})
+  missing = [name for name in steps_lib.RANKS if name not in specs]
+  if missing:
+    raise ValueError(
+        f'{path}: the field \'steps/{missing[0]}\' is missing; found '
+        f'{", ".join(specs) or "no steps"}. RLDS has '
+        f'{", ".join(steps_lib.RANKS)}.')
+  specs = {name: specs[name] for name in steps_lib.RANKS}
+  for name in specs:
+    _check_specs(path, f'steps/{name}', specs[name])
+  # One record is parsed at once. TFDS's own reading goes step by step, and
+  # takes twenty times as long.
+  parser = example_parser.ExampleParser({'steps': specs})
+  files = [str(file) for file in split.filepaths]
+  number = 0
+  try:
+    for example in (
+        tf.data.TFRecordDataset(files)
+        .map(parser.parse_example, num_parallel_calls=tf.data.AUTOTUNE)
+        .prefetch(8).as_numpy_iterator()):
+      steps = example['steps']
+      episode = {
+          name: episodes_lib.flatten(path, f'steps/{name}', steps[name])
+          if rank == 2 else steps[name].reshape(-1)
+          for name, rank in steps_lib.RANKS.items()}
+      is_first = episode.pop('is_first')
+      episode['is_last'] = episode['is_last'] != 0
+      episode['is_last'][:-1] |= is_first[1:] != 0
+      number += 1
+      yield episode
+  except tf.errors.OpError as error:
+    raise ValueError(
+        f'{path}: the dataset is damaged or incomplete ({error.message}); make '
+        'or copy it again.') from error
+  if not number or number != split.num_examples:
+    raise ValueError(
+        f'{path}: the dataset is damaged or incomplete, it holds {number} of '
+        f'{split.num_examples} episodes; make or copy it again.')
+
+
+def _info(path: str) -> tuple[tfds.core.DatasetInfo, tfds.core.SplitInfo]:
+  """Returns TFDS's description of a dataset, and that of its split."""
   if not os.path.isdir(path):
     raise FileNotFoundError(
-        f'{path}: there is no such dataset directory; check --dataset_path.')
+        f'{path}: there is no such dataset directory; check --dataset.')
   try:
     info = tfds.builder_from_directory(path).info
   except (FileNotFoundError, ValueError) as error:
@@ -172,71 +217,25 @@ def _read_episodes(path: str) -> list[dict[str, np.ndarray]]:
         f'{path}: not a TFDS dataset, dataset_info.json or features.json is '
         'missing; name the directory that holds them, usually one named by a '
         'version such as 1.0.0.') from error
-  if _SPLIT not in info.splits:
+  splits = list(info.splits)
+  if _SPLIT not in splits and len(splits) != 1:
     raise ValueError(
         f'{path}: there is no split {_SPLIT!r}, found '
-        f'{", ".join(info.splits) or "none"}.')
-  specs = info.features.get_serialized_info()
-  found = specs.get('steps', {})
-  missing = [
-      name for name in steps_lib.RANKS
-      if not hasattr(found.get(name), 'shape')]
-  if missing:
-    raise ValueError(
-        f'{path}: the field \'steps/{missing[0]}\' is missing, or is not an '
-        f'array; found {", ".join(found) or "no steps"}. RLDS with flat '
-        f'observations has {", ".join(steps_lib.RANKS)}.')
-  for name, rank in steps_lib.RANKS.items():
-    spec = found[name]
-    if len(spec.shape) != rank or not (
-        spec.tf_dtype.is_floating or spec.tf_dtype.is_integer or
-        spec.tf_dtype.is_bool):
+        f'{", ".join(splits) or "none"}.')
+  return info, info.splits[_SPLIT if _SPLIT in splits else splits[0]]
+
+
+def _check_specs(path: str, name: str, specs: Any):
+  """Checks shapes and types of a field of the steps, which may be nested."""
+  rank = steps_lib.RANKS[name.split('/')[-1]]
+  for leaf, spec in episodes_lib.leaves(name, specs):
+    episodes_lib.check_leaf(
+        path, leaf, spec.shape, np.dtype(spec.tf_dtype.as_numpy_dtype))
+    if None in spec.shape[1:]:
       raise ValueError(
-          f'{path}: the field \'steps/{name}\' has the shape {spec.shape} and '
-          f'the type {spec.tf_dtype.name} (steps first); expected '
-          f'{"vectors" if rank == 2 else "scalars"} of plain numbers.')
-  # One record is parsed at once. TFDS's own reading goes step by step, and
-  # takes twenty times as long.
-  parser = example_parser.ExampleParser(
-      {'steps': {name: found[name] for name in steps_lib.RANKS}})
-  files = [str(file) for file in info.splits[_SPLIT].filepaths]
-  try:
-    episodes = [
-        example['steps'] for example in tf.data.TFRecordDataset(files)
-        .map(parser.parse_example, num_parallel_calls=tf.data.AUTOTUNE)
-        .prefetch(8).as_numpy_iterator()]
-  except tf.errors.OpError as error:
-    raise ValueError(
-        f'{path}: the dataset is damaged or incomplete ({error.message}); make '
-        'or copy it again.') from error
-  expected = info.splits[_SPLIT].num_examples
-  if not episodes or len(episodes) != expected:
-    raise ValueError(
-        f'{path}: the dataset is damaged or incomplete, it holds '
-        f'{len(episodes)} of {expected} episodes; make or copy it again.')
-  return episodes
-
-
-def _without_false_ends(
-    path: str, steps: steps_lib.Steps) -> steps_lib.Steps:
-  """Corrects a defect of TFDS's builders of D4RL's Gym-MuJoCo v1 and v2.
-
-  They end every episode with a step that shows the last next observation of the
-  whole file. Where all episodes that were cut off end alike, that step is taken
-  away and the one before it, the true last observation, is the last. (At real
-  ends the observation is masked.)
-  """
-  cut = np.flatnonzero(steps.is_last & ~steps.is_terminal)
-  if len(cut) < 2 or not (
-      steps.observation[cut] == steps.observation[cut[0]]).all():
-    return steps
-  # An episode of one step has none before it.
-  cut = cut[~steps.is_first[cut]]
-  logging.warning(
-      '%s: the %d episodes that were cut off all end with the same '
-      'observation, as TFDS writes D4RL\'s Gym-MuJoCo tasks by mistake; it is '
-      'left out.', path, len(cut))
-  steps.is_last[cut - 1] = True
-  keep = np.ones(len(steps.is_last), dtype=bool)
-  keep[cut] = False
-  return steps_lib.Steps(*(column[keep] for column in steps))
+          f'{path}: field {leaf!r} has the shape {spec.shape} (steps first), '
+          'which varies; vectors of one size are needed.')
+    if rank == 1 and (leaf != name or spec.shape[1:] not in ((), (1,))):
+      raise ValueError(
+          f'{path}: field {leaf!r} has the shape {spec.shape} (steps first); '
+          'expected a scalar per step.')

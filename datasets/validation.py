@@ -52,13 +52,16 @@ def check_layout(
         'needs one row per step. Make or download the file again.')
 
 
-def to_float(source: str, name: str, column: np.ndarray) -> np.ndarray:
+def to_float(
+    source: str, name: str, column: np.ndarray, first_row: int = 0,
+) -> np.ndarray:
   """Converts a column to float32 and checks that it is finite.
 
   Args:
     source: what the column was found in, a file's name.
     name: the field.
     column: `[T, ...]`, any real type.
+    first_row: where in the file the column begins, for messages.
 
   Returns:
     `[T, ...]` float32; the column itself if it already is.
@@ -74,21 +77,25 @@ def to_float(source: str, name: str, column: np.ndarray) -> np.ndarray:
   if suspicious:
     bad = np.argwhere(~np.isfinite(converted))
     if len(bad):
-      index = tuple(bad[0].tolist())
+      row, *rest = bad[0].tolist()
       raise ValueError(
-          f'{source}: field {name!r} is {column[index]} at {list(index)}, '
-          f'which is not finite in float32 ({len(bad)} such values in all); '
-          'remove the episodes concerned or make the file again.')
+          f'{source}: field {name!r} is {column[(row, *rest)]} at '
+          f'{[first_row + row, *rest]}, which is not finite in float32 '
+          f'({len(bad)} such values in all); remove the episodes concerned or '
+          'make the file again.')
   return converted
 
 
-def to_flags(source: str, name: str, column: np.ndarray) -> np.ndarray:
+def to_flags(
+    source: str, name: str, column: np.ndarray, first_row: int = 0,
+) -> np.ndarray:
   """Converts a column of 0 and 1 in any type to bool.
 
   Args:
     source: what the column was found in, a file's name.
     name: the field.
     column: `[T]`.
+    first_row: where in the file the column begins, for messages.
 
   Returns:
     `[T]` bool.
@@ -101,45 +108,62 @@ def to_flags(source: str, name: str, column: np.ndarray) -> np.ndarray:
   bad = np.flatnonzero((column != 0) & (column != 1))
   if bad.size:
     raise ValueError(
-        f'{source}: field {name!r} is {column[bad[0]]} at [{bad[0]}]; it is a '
-        'flag, so only 0 and 1 are possible. Store it as bool.')
+        f'{source}: field {name!r} is {column[bad[0]]} at '
+        f'[{first_row + bad[0]}]; it is a flag, so only 0 and 1 are possible. '
+        'Store it as bool.')
   return column.astype(bool)
 
 
-def check_actions(source: str, name: str, action: np.ndarray):
-  """Checks that actions lie in [-1, 1].
+class Watch:
+  """Checks of a dataset read block by block; warns once of each thing."""
 
-  Args:
-    source: what the actions were found in, a file's name.
-    name: the field.
-    action: `[T, A]` float32.
+  def __init__(self, source: str, action: str, reward: str):
+    """Initialises.
 
-  Raises:
-    ValueError: if an action lies outside by more than `ACTION_TOLERANCE`.
-      Smaller excesses are logged as a warning, and left as they are.
-  """
-  largest = max(float(action.max()), -float(action.min()))
-  if largest <= 1:
-    return
-  row, column = np.argwhere(np.abs(action) == np.float32(largest))[0]
-  found = (f'{source}: field {name!r} is {action[row, column]:g} at [{row}, '
-           f'{column}], outside [-1, 1]')
-  if largest > 1 + ACTION_TOLERANCE:
-    raise ValueError(
-        f'{found}; rescale the actions to [-1, 1], or clip them, in the file.')
-  logging.warning('%s by a little; it is used as it is.', found)
+    Args:
+      source: what the columns are found in, a file's name.
+      action: the field of the actions.
+      reward: the field of the rewards.
+    """
+    self._source = source
+    self._action = action
+    self._reward = reward
+    self._rows = 0
+    self._range = (np.inf, -np.inf)
+    self._exceeded = False
 
+  def check(self, action: np.ndarray, reward: np.ndarray):
+    """Checks that the actions of the next block lie in [-1, 1].
 
-def warn_of_constant_reward(source: str, name: str, reward: np.ndarray):
-  """Logs a warning if all rewards are equal: nothing can be learned from them.
+    Args:
+      action: `[T, A]` float32.
+      reward: `[T]` float32.
 
-  Args:
-    source: what the rewards were found in, a file's name.
-    name: the field.
-    reward: `[T]`.
-  """
-  if reward.min() == reward.max():
-    logging.warning(
-        '%s: field %r is %s in all of its %d rows: there is no variation of '
-        'reward to learn from. Is it the right file?', source, name, reward[0],
-        len(reward))
+    Raises:
+      ValueError: if an action lies outside by more than `ACTION_TOLERANCE`.
+        Smaller excesses are logged as a warning, and left as they are.
+    """
+    largest = max(float(action.max()), -float(action.min()))
+    if largest > 1 + (ACTION_TOLERANCE if self._exceeded else 0):
+      row, column = np.argwhere(np.abs(action) == np.float32(largest))[0]
+      found = (
+          f'{self._source}: field {self._action!r} is {action[row, column]:g} '
+          f'at [{self._rows + row}, {column}], outside [-1, 1]')
+      if largest > 1 + ACTION_TOLERANCE:
+        raise ValueError(
+            f'{found}; rescale the actions to [-1, 1], or clip them, in the '
+            'file.')
+      logging.warning('%s by a little; it is used as it is.', found)
+      self._exceeded = True
+    self._rows += len(reward)
+    low, high = self._range
+    self._range = (
+        min(low, float(reward.min())), max(high, float(reward.max())))
+
+  def finish(self):
+    """Warns if all rewards were equal: nothing can be learned from them."""
+    if self._range[0] == self._range[1]:
+      logging.warning(
+          '%s: field %r is %s in all of its %d rows: there is no variation of '
+          'reward to learn from. Is it the right file?', self._source,
+          self._reward, self._range[0], self._rows)

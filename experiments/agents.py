@@ -13,6 +13,7 @@ import gin
 from .. import builders
 from ..agents import bc
 from ..agents import msg
+from ..agents import options as agent_options
 from ..builders import bc as bc_builder
 from ..builders import msg as msg_builder
 
@@ -198,6 +199,7 @@ def make_agent(algorithm: str, **options) -> Agent:
 
 
 def to_json(config: Any) -> Mapping[str, Any]:
-  """Returns an agent's options as JSON values."""
+  """Returns an agent's options as JSON values, but for those of execution."""
   return {name: list(value) if isinstance(value, tuple) else value
-          for name, value in dataclasses.asdict(config).items()}
+          for name, value in dataclasses.asdict(config).items()
+          if name not in agent_options.EXECUTION}

@@ -3,13 +3,16 @@
 import os
 from typing import List
 
+from acme import types
 import jax
 import numpy as np
 
 from . import maze_picture
 from . import plots
 from . import saved_model
+from .. import builders
 from .. import networks as networks_lib
+from ..builders import normalizing
 from ..launch import checkpointing
 from ..launch import evaluations
 from ..launch import experiment as experiment_lib
@@ -50,7 +53,9 @@ def draw(experiment: experiment_lib.ExperimentConfig) -> List[str]:
   spec = experiment.environment_spec()
   networks = experiment.network_factory(spec)
   if (record['task_class'] != 'pointmaze'
-      or not isinstance(networks, networks_lib.MSGNetworks)):
+      or not isinstance(networks, networks_lib.MSGNetworks)
+      # The picture's networks are given positions as they are.
+      or isinstance(experiment.builder, builders.NormalizingBuilder)):
     return [curve]
   picture = os.path.join(root_dir, 'maze.png')
   policy_params, critic_params = maze_picture.load_params(root_dir, networks)
@@ -61,7 +66,7 @@ def draw(experiment: experiment_lib.ExperimentConfig) -> List[str]:
       _NUM_TRAJECTORIES, experiment.seed)
   maze_picture.draw(
       picture, record['task_name'], networks, policy_params, critic_params,
-      experiment.dataset_factory(), trajectories)
+      _some_data(experiment), trajectories)
   return [curve, picture]
 
 
@@ -88,14 +93,29 @@ def export_policy(experiment: experiment_lib.ExperimentConfig) -> str:
   return path
 
 
+def _some_data(experiment) -> types.Transition:
+  """The dataset, or where it comes in blocks the first of them."""
+  dataset = experiment.dataset_factory()
+  return dataset if isinstance(dataset, types.Transition) else next(dataset)
+
+
 def _acting_params(experiment, networks):
   """The final params of the policy that is evaluated."""
   key = jax.random.PRNGKey(0)
-  fields = {'policy': ('policy_params', getattr(networks, 'policy', networks)),
-            'critic': ('critic_params', getattr(networks, 'critic', None))}
-  fields = [fields[name] for name in experiment.variables]
-  restored = checkpointing.restore_variables(
-      experiment.root_dir,
-      {name: jax.eval_shape(network.init, key) for name, network in fields})
-  params = [restored[name] for name, _ in fields]
+  networks = {'policy': getattr(networks, 'policy', networks),
+              'critic': getattr(networks, 'critic', None)}
+  names = [name for name in experiment.variables if name in networks]
+  like = {f'{name}_params': jax.eval_shape(networks[name].init, key)
+          for name in names}
+  normalized = isinstance(experiment.builder, builders.NormalizingBuilder)
+  if normalized:
+    observation = jax.ShapeDtypeStruct(
+        experiment.environment_spec().observations.shape, np.float32)
+    like = {'learner': like, 'statistics': normalizing.Statistics(
+        observation, observation)}
+  restored = checkpointing.restore_variables(experiment.root_dir, like)
+  own = restored['learner'] if normalized else restored
+  params = [own[f'{name}_params'] for name in names]
+  if normalized:
+    params.append(restored['statistics'])
   return params if len(params) > 1 else params[0]

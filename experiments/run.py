@@ -16,51 +16,13 @@ from absl import app
 from absl import flags
 import jax
 
-from . import agents
+from . import command_line
 from . import report
-from . import settings
 from ..launch import experiment as experiment_lib
 from ..launch import lifetime
 from ..launch import local
 from ..launch import run_directory
 
-_ALGORITHM = flags.DEFINE_enum(
-    'algorithm', 'msg', agents.ALGORITHMS, 'The agent.')
-_TASK_CLASS = flags.DEFINE_string(
-    'task_class', 'pointmaze',
-    "'pointmaze', the embedded tasks, or 'd4rl', the real ones.")
-_TASK_NAME = flags.DEFINE_string(
-    'task_name', 'pointmaze-umaze-diverse',
-    "Such as 'pointmaze-umaze-diverse' or 'antmaze-large-diverse-v2'.")
-_DATASET_PATH = flags.DEFINE_string(
-    'dataset_path', None,
-    "An HDF5 file of D4RL's layout or a directory of RLDS data, to use instead "
-    "of the task's own dataset.")
-_ROOT_DIR = flags.DEFINE_string(
-    'root_dir', None,
-    'Directory of the run; runs/TASK-ALGORITHM-seedSEED by default. Nothing in '
-    'it is ever deleted: a run that is there is resumed.')
-_SEED = flags.DEFINE_integer('seed', 1, 'Seed of everything.')
-_NUM_STEPS = flags.DEFINE_integer(
-    'num_steps', 1_000_000, 'Learner steps of the whole run.')
-_EVAL_EVERY_STEPS = flags.DEFINE_integer(
-    'eval_every_steps', 10_000,
-    'Learner steps between evaluations; divides num_steps.')
-_EPISODES_PER_EVAL = flags.DEFINE_integer(
-    'episodes_per_eval', 10, 'Episodes of each evaluation.')
-_BATCH_SIZE = flags.DEFINE_integer(
-    'batch_size', None,
-    'Transitions per learner step: num_sgd_steps_per_step times those per '
-    "gradient step. By default the latter is the agent's option batch_size.")
-_NUM_SGD_STEPS_PER_STEP = flags.DEFINE_integer(
-    'num_sgd_steps_per_step', None,
-    "Gradient steps per learner step; by default the agent's option.")
-_GIN_CONFIGS = flags.DEFINE_multi_string(
-    'gin_configs', [], 'Gin files, or names of those in experiments/recipes.')
-_GIN_BINDINGS = flags.DEFINE_multi_string(
-    'gin_bindings', [], "Such as 'msg.config.MSGConfig.ensemble_size=64'.")
-_NUM_EVALUATORS = flags.DEFINE_integer(
-    'num_evaluators', 1, 'Evaluator nodes of the program.')
 _RUN_LOCAL = flags.DEFINE_bool(
     'run_local', False, 'Run everything in this one process.')
 _CREATE_SAVED_MODEL_ACTOR = flags.DEFINE_bool(
@@ -92,21 +54,7 @@ def main(argv):
   if _DEBUG_NANS.value:
     _set_debug_nans()
   try:
-    agents.parse_gin(_GIN_CONFIGS.value, _GIN_BINDINGS.value)
-    experiment = settings.make_experiment(
-        algorithm=_ALGORITHM.value,
-        task_class=_TASK_CLASS.value,
-        task_name=_TASK_NAME.value,
-        root_dir=_ROOT_DIR.value or settings.default_root_dir(
-            _TASK_NAME.value, _ALGORITHM.value, _SEED.value),
-        seed=_SEED.value,
-        num_steps=_NUM_STEPS.value,
-        eval_every_steps=_EVAL_EVERY_STEPS.value,
-        episodes_per_eval=_EPISODES_PER_EVAL.value,
-        batch_size=_BATCH_SIZE.value,
-        num_sgd_steps_per_step=_NUM_SGD_STEPS_PER_STEP.value,
-        dataset_path=_DATASET_PATH.value,
-        num_evaluators=_NUM_EVALUATORS.value)
+    experiment = command_line.make_experiment()
     run_directory.check(experiment)
   except (ValueError, FileNotFoundError) as e:
     sys.exit(f'error: {e}')

@@ -1,11 +1,19 @@
 """From the settings of a run to an experiment, with contradictions refused."""
 
+import dataclasses
 import os
-from typing import Optional
+from typing import Optional, Tuple
 
 from . import agents
 from . import tasks
+from ..builders import normalizing
+from ..datasets import selection
+from ..datasets import streaming
 from ..launch import experiment as experiment_lib
+
+_DATA_DEFAULTS = {
+    **dataclasses.asdict(selection.DataOptions()), 'data_mode': 'resident',
+    'normalize_observations': False, 'shuffle_buffer': streaming.SHUFFLE_BUFFER}
 
 
 def _steps_per_call(algorithm: str, flag: Optional[int]) -> dict[str, int]:
@@ -53,7 +61,12 @@ def make_experiment(
     episodes_per_eval: int,
     batch_size: Optional[int] = None,
     num_sgd_steps_per_step: Optional[int] = None,
-    dataset_path: Optional[str] = None,
+    dataset: Optional[str] = None,
+    dataset_goal: Optional[Tuple[float, float]] = None,
+    data_options: selection.DataOptions = selection.DataOptions(),
+    normalize_observations: bool = False,
+    data_mode: str = 'resident',
+    shuffle_buffer: int = streaming.SHUFFLE_BUFFER,
     num_evaluators: int = 1,
 ) -> experiment_lib.ExperimentConfig:
   """Makes an experiment; agents' options come from the gin bindings in force.
@@ -69,7 +82,13 @@ def make_experiment(
     episodes_per_eval: episodes of each.
     batch_size: S * B; None takes B from the agent's options.
     num_sgd_steps_per_step: S; None takes it from the agent's options.
-    dataset_path: see `tasks.make_task`.
+    dataset: see `tasks.make_task`.
+    dataset_goal: likewise.
+    data_options: what is made of the data.
+    normalize_observations: whether the agent sees them with mean 0 and standard
+      deviation 1 over the dataset.
+    data_mode: see `launch.ExperimentConfig`.
+    shuffle_buffer: likewise.
     num_evaluators: evaluator nodes.
 
   Returns:
@@ -88,9 +107,23 @@ def make_experiment(
   )['num_sgd_steps_per_step']
   options.update(_batch_size(algorithm, batch_size, steps_per_call))
   agent = agents.make_agent(algorithm, **options)
-  task = tasks.make_task(task_class, task_name, dataset_path)
+  task = tasks.make_task(
+      task_class, task_name, dataset, goal=dataset_goal, options=data_options,
+      discount=getattr(agent.config, 'discount', 1.),
+      in_blocks=data_mode == 'stream')
+  # Those that make the run another one; a run of before they existed is one
+  # with all of them at their defaults.
+  data = {**dataclasses.asdict(data_options), 'data_mode': data_mode,
+          'normalize_observations': normalize_observations}
+  if data_mode == 'stream':
+    data['shuffle_buffer'] = shuffle_buffer
+  data = {name: value for name, value in data.items()
+          if value != _DATA_DEFAULTS[name]}
+  builder = agent.builder
+  if normalize_observations:
+    builder = normalizing.NormalizingBuilder(builder)
   return experiment_lib.ExperimentConfig(
-      builder=agent.builder,
+      builder=builder,
       network_factory=agent.network_factory,
       dataset_factory=task.dataset_factory,
       environment_factory=task.environment_factory,
@@ -100,7 +133,7 @@ def make_experiment(
       num_sgd_steps_per_step=agent.config.num_sgd_steps_per_step,
       eval_every_steps=eval_every_steps,
       episodes_per_eval=episodes_per_eval,
-      variables=agent.builder.variable_names,
+      variables=builder.variable_names,
       num_evaluators=num_evaluators,
       score_fn=task.score_fn,
       config={
@@ -109,7 +142,10 @@ def make_experiment(
           'task_name': task_name,
           'dataset': task.dataset,
           'agent': agents.to_json(agent.config),
-      })
+          **({'data': data} if data else {}),
+      },
+      data_mode=data_mode,
+      shuffle_buffer=shuffle_buffer)
 
 
 def default_root_dir(task_name: str, algorithm: str, seed: int) -> str:

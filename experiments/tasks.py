@@ -2,16 +2,17 @@
 
 import functools
 import os
-from typing import Callable, NamedTuple, Optional
+from typing import Callable, NamedTuple, Optional, Tuple
 
-from acme import types
 import dm_env
 import numpy as np
 
 from .. import environments
-from ..datasets import d4rl
 from ..datasets import pointmaze
-from ..datasets import rlds
+from ..datasets import selection
+from ..datasets import sources
+from ..datasets import steps
+from ..launch import data as data_lib
 
 TASK_CLASSES = ('pointmaze', 'd4rl')
 
@@ -20,62 +21,73 @@ class Task(NamedTuple):
   """A task, of parts that can be sent to other processes.
 
   Attributes:
-    dataset_factory: reads the whole dataset.
+    dataset_factory: reads the dataset, whole or in blocks.
     environment_factory: maps a seed to the environment.
     score_fn: maps returns to normalised scores, or to None if there are none.
     dataset: what the data is, for the run's record.
   """
-  dataset_factory: Callable[[], types.Transition]
+  dataset_factory: Callable[[], data_lib.Dataset]
   environment_factory: Callable[[int], dm_env.Environment]
   score_fn: Callable[[np.ndarray], Optional[np.ndarray]]
   dataset: str
 
 
-def _load_pointmaze(task_name: str) -> types.Transition:
-  return d4rl.load(pointmaze.ensure(task_name), task_name)
+def _read(
+    source: steps.Source, task_name: str, options: selection.DataOptions,
+    discount: float, in_blocks: bool,
+) -> data_lib.Dataset:
+  read = sources.transition_blocks if in_blocks else sources.load
+  return read(source, task_name, options, discount)
 
 
-def make_task(task_class: str, task_name: str,
-              dataset_path: Optional[str] = None) -> Task:
+def _read_pointmaze(task_name: str, *args) -> data_lib.Dataset:
+  """Reads the embedded data, which is made if it is not there."""
+  source = sources.find(pointmaze.ensure(task_name), task_name)
+  return _read(source, task_name, *args)
+
+
+def make_task(
+    task_class: str,
+    task_name: str,
+    dataset: Optional[str] = None,
+    *,
+    goal: Optional[Tuple[float, float]] = None,
+    options: selection.DataOptions = selection.DataOptions(),
+    discount: float = 0.99,
+    in_blocks: bool = False,
+) -> Task:
   """Puts a task together.
 
   Args:
     task_class: 'pointmaze', whose data is made on first use, or 'd4rl'.
     task_name: such as 'pointmaze-umaze-diverse' or 'antmaze-umaze-v2'.
-    dataset_path: an HDF5 file of D4RL's layout or a directory of RLDS data to
-      use instead of the task's own.
+    dataset: what `sources.find` takes, to use instead of the task's own.
+    goal: see `sources.find`.
+    options: what is made of the data.
+    discount: of n-step returns.
+    in_blocks: whether the dataset is read block by block, in bounded memory.
 
   Returns:
     The task.
 
   Raises:
-    ValueError: if there is no such task class or task.
+    ValueError: if there is no such task class or task, or the dataset's name
+      is not clear.
     FileNotFoundError: if there is no such dataset.
   """
   if task_class not in TASK_CLASSES:
     raise ValueError(
         f'--task_class={task_class!r} is not one of {TASK_CLASSES}.')
-  if dataset_path:
-    dataset_path = os.path.abspath(os.path.expanduser(dataset_path))
-    if not os.path.exists(dataset_path):
-      raise FileNotFoundError(
-          f'--dataset_path={dataset_path!r} does not exist. Give an HDF5 file '
-          'of D4RL\'s layout or a directory of RLDS data, or leave it out to '
-          'use the task\'s own dataset.')
-    dataset_factory = functools.partial(
-        rlds.load if os.path.isdir(dataset_path) else d4rl.load,
-        dataset_path, task_name)
-  elif task_class == 'pointmaze':
-    dataset_path = pointmaze.dataset_path(task_name)
-    dataset_factory = functools.partial(_load_pointmaze, task_name)
+  if dataset or task_class == 'd4rl':
+    source = sources.find(dataset or '', task_name, goal=goal)
+    name, read = source.name, functools.partial(_read, source)
   else:
-    dataset_path = d4rl.find(task_name)
-    dataset_factory = functools.partial(
-        d4rl.load, dataset_path, task_name)
+    name, read = pointmaze.dataset_path(task_name), _read_pointmaze
   return Task(
-      dataset_factory=dataset_factory,
+      dataset_factory=functools.partial(
+          read, task_name, options, discount, in_blocks),
       environment_factory=functools.partial(
           environments.make_environment, task_class, task_name),
       score_fn=functools.partial(environments.normalized_score, task_name),
       # Its name alone: a run may go on where the file lies elsewhere.
-      dataset=os.path.basename(dataset_path))
+      dataset=os.path.basename(name))

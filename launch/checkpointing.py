@@ -53,8 +53,11 @@ def restore_variables(root_dir: str,
   path = os.path.join(_directory(root_dir), str(step), 'learner')
   try:
     with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
+      # Whatever devices it was saved from.
+      to_host = jax.tree_util.tree_map(
+          lambda _: ocp.RestoreArgs(restore_type=np.ndarray), like)
       found = checkpointer.restore(path, args=ocp.args.PyTreeRestore(
-          like, partial_restore=True))
+          like, restore_args=to_host, partial_restore=True))
     jax.tree_util.tree_map_with_path(check, like, found)
   except (TypeError, ValueError) as e:
     raise ValueError(f'{path} does not hold what these networks need: {e} Is '
@@ -69,6 +72,12 @@ class CheckpointManager:
   they can where two nodes save at different moments. Orbax writes to a
   temporary name and renames it once complete: a checkpoint that was cut short
   is never seen. The last three are kept.
+
+  A learner may be spread over several hosts, all of which then call these
+  methods at the same time. If it has a method `global_state` that returns what
+  `save` does, with `jax.Array`s for what is split over the devices of all
+  hosts, each host writes and reads the parts that it holds. Their shapes are
+  those of any number of devices, so that another number may go on.
   """
 
   def __init__(self, root_dir: str):
@@ -83,21 +92,39 @@ class CheckpointManager:
             max_to_keep=_KEEP, enable_async_checkpointing=False,
             cleanup_tmp_directories=True))
 
-  def save(self, step: int, learner: core.Learner,
-           counter: counting.Counter) -> None:
-    """Saves the state of gradient step `step`, unless that is saved already."""
+  def save(self, step: int, learner: core.Learner, counter: counting.Counter,
+           position: Optional[Mapping[str, int]] = None) -> None:
+    """Saves the state of gradient step `step`, unless that is saved already.
+
+    Args:
+      step: the gradient step.
+      learner: its state.
+      counter: its counts.
+      position: where streamed data goes on.
+    """
     if step in self._manager.all_steps():
       return
     counts = {k: np.asarray(v).item() for k, v in counter.get_counts().items()}
     self._manager.save(step, args=ocp.args.Composite(
-        learner=ocp.args.StandardSave(_arrays(learner.save())),
-        counter=ocp.args.JsonSave(counts)))
+        learner=ocp.args.StandardSave(_state(learner)),
+        counter=ocp.args.JsonSave(counts),
+        **({} if position is None else
+           {'position': ocp.args.JsonSave(dict(position))})))
+
+  def restore_position(self) -> Optional[Mapping[str, int]]:
+    """Returns the last checkpoint's position in streamed data, if any."""
+    step = self._manager.latest_step()
+    if step is None or 'position' not in self._manager.item_metadata(step):
+      return None
+    return self._manager.restore(step, args=ocp.args.Composite(
+        position=ocp.args.JsonRestore())).position
 
   def restore(self, learner: core.Learner, counter: counting.Counter) -> int:
     """Restores the last checkpoint, if any.
 
     Args:
-      learner: a freshly built learner, whose `save()` gives the structure.
+      learner: a freshly built learner, whose state gives the structure, and
+        the places of arrays.
       counter: the master counter, without a parent.
 
     Returns:
@@ -107,7 +134,7 @@ class CheckpointManager:
     if step is None:
       return 0
     saved = self._manager.restore(step, args=ocp.args.Composite(
-        learner=ocp.args.StandardRestore(_arrays(learner.save())),
+        learner=ocp.args.StandardRestore(_state(learner)),
         counter=ocp.args.JsonRestore()))
     learner.restore(saved.learner)
     counter.restore({'counts': saved.counter, 'cache': {}})
@@ -117,6 +144,9 @@ class CheckpointManager:
     self._manager.close()
 
 
-def _arrays(state):
-  # Orbax takes arrays, but no NumPy scalars.
-  return jax.tree_util.tree_map(np.asarray, state)
+def _state(learner: core.Learner) -> Any:
+  """Returns a learner's state as arrays; Orbax takes no NumPy scalars."""
+  state = (learner.global_state() if hasattr(learner, 'global_state')
+           else learner.save())
+  return jax.tree_util.tree_map(
+      lambda x: x if isinstance(x, jax.Array) else np.asarray(x), state)

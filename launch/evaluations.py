@@ -2,13 +2,10 @@
 
 import os
 import threading
-import time
 from typing import Callable, Dict, NamedTuple, Optional, Sequence, Tuple
 
 from acme.utils import loggers
 import numpy as np
-
-from . import lifetime
 
 _NAME = 'evaluations.npz'
 
@@ -183,19 +180,3 @@ class Evaluations:
     with self._changed:
       steps = [*self._waiting, *(step for step, _ in self._claimed.values())]
     return sum(before is None or step < before for step in steps)
-
-  def wait(self, stop: threading.Event, before: Optional[int] = None,
-           at_most: int = 0) -> None:
-    """Blocks until at most so many steps (below `before`) are outstanding.
-
-    Args:
-      stop: ends the waiting.
-      before: a gradient step; None counts all steps.
-      at_most: how many may remain.
-
-    Raises:
-      lifetime.Stopped: if `stop` was set first.
-    """
-    while self.outstanding(before) > at_most:
-      lifetime.check(stop)
-      time.sleep(0.05)

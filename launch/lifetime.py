@@ -73,7 +73,15 @@ def begin() -> threading.Event:
   return lp.stop_event()
 
 
+def is_alive(process: psutil.Process) -> bool:
+  """Returns whether a process runs, and does not only wait to be forgotten."""
+  try:
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+  except psutil.NoSuchProcess:
+    return False
+
+
 def _watch(launcher: psutil.Process) -> None:
-  while launcher.is_running() and launcher.status() != psutil.STATUS_ZOMBIE:
+  while is_alive(launcher):
     time.sleep(1.)
   os._exit(1)  # There is nobody to tell, and nothing left to finish.

@@ -9,6 +9,9 @@ class Progress:
   """Prints a line every few seconds, whatever the main thread is busy with.
 
   A context manager: lines appear while it is entered.
+
+  Attributes:
+    quiet: whether nothing is printed, as another host does that already.
   """
 
   def __init__(self, total: int, period: float = 10.):
@@ -20,6 +23,7 @@ class Progress:
     """
     self._total = total
     self._period = period
+    self.quiet = False
     self._phase = ''
     self._since = time.time()
     self._done = 0
@@ -36,7 +40,8 @@ class Progress:
 
   def say(self, message: str) -> None:
     """Prints a line at once."""
-    print(f'[learner] {message}', flush=True)
+    if not self.quiet:
+      print(f'[learner] {message}', flush=True)
 
   def wait_for(self, phase: str) -> None:
     """Begins something that takes time but has no steps, and says so."""

@@ -81,6 +81,23 @@ def claim(experiment: experiment_lib.ExperimentConfig) -> None:
   os.replace(path + '.tmp', path)
 
 
+def confirm(experiment: experiment_lib.ExperimentConfig) -> None:
+  """Checks that another host of the run has claimed the same directory.
+
+  Args:
+    experiment: whose `root_dir` host 0 has claimed.
+
+  Raises:
+    ValueError: if this host finds nothing there, or other settings.
+  """
+  path = os.path.join(experiment.root_dir, _NAME)
+  if not os.path.exists(path):
+    raise ValueError(
+        f'{path} was written by host 0, but this host does not find it. '
+        'root_dir must be on a file system that all hosts share.')
+  check(experiment)
+
+
 def is_finished(experiment: experiment_lib.ExperimentConfig) -> bool:
   """Returns whether the run is trained, saved and evaluated to its end."""
   last = checkpointing.latest_step(experiment.root_dir)

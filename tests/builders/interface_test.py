@@ -1,14 +1,20 @@
 """The interface that today's Acme gives offline agents."""
 
+import dataclasses
 import inspect
 
+import acme
 from acme import specs
+from acme.utils import counting
+from acme.utils import loggers
 from acme_msg import builders
 from acme_msg.agents import bc
 from acme_msg.agents import msg
 from acme_msg.builders import base
+from acme_msg.builders import batches
 from acme_msg.builders import bc as bc_builder
 from acme_msg.builders import msg as msg_builder
+import jax
 import numpy as np
 import plane
 import pytest
@@ -87,3 +93,81 @@ def test_refuses_environments_that_do_not_fit(module, config, spec, message):
 def test_takes_environments_that_fit(module, config):
   assert module.make_networks(
       specs.make_environment_spec(plane.Plane()), config)
+
+
+_SMALL = dict(batch_size=4, num_sgd_steps_per_step=3,
+              actor_network_hidden_sizes=(4,))
+_SMALL_MSG = msg.MSGConfig(
+    ensemble_size=2, critic_network_hidden_sizes=(4,), **_SMALL)
+
+
+class _CountingSource:
+  """Gives how often it was asked as the only weight."""
+
+  def __init__(self):
+    self.count = 0
+
+  def get_variables(self, names):
+    self.count += 1
+    return [np.float32(self.count)] * len(names)
+
+
+@pytest.mark.parametrize('builder', _BUILDERS)
+def test_actors_keep_one_set_of_weights_for_an_episode(builder):
+  acted = []
+
+  def policy(params, key, observation):
+    del key
+    jax.debug.callback(lambda x: acted.append(float(x)), params)
+    return 0. * observation + params / 100.
+
+  actor = builder.make_actor(
+      jax.random.PRNGKey(0), policy,
+      specs.make_environment_spec(plane.Plane()), _CountingSource())
+  loop = acme.EnvironmentLoop(
+      plane.Plane(), actor, logger=loggers.NoOpLogger())
+  for _ in range(3):
+    loop.run_episode()
+  jax.effects_barrier()
+  episodes = np.reshape(acted, (3, 10))
+  assert np.all(episodes == episodes[:, :1])
+  assert len(set(episodes[:, 0])) == 3
+
+
+@pytest.mark.parametrize('module, builder', [
+    (msg_builder, builders.MSGBuilder(_SMALL_MSG)),
+    (bc_builder, builders.BCBuilder(bc.BCConfig(**_SMALL)))])
+def test_learner_uses_the_logger_and_counter_it_is_given(module, builder):
+  made, parent = {}, counting.Counter()
+
+  def logger_fn(label, steps_key=None, task_instance=0):
+    del task_instance
+    made[label] = steps_key, loggers.InMemoryLogger()
+    return made[label][1]
+
+  spec = specs.make_environment_spec(plane.Plane())
+  learner = builder.make_learner(
+      jax.random.PRNGKey(0), module.make_networks(spec, builder.config),
+      plane.collect(lambda point: -point, 2), logger_fn, spec,
+      counter=counting.Counter(parent, prefix='learner', time_delta=0.))
+  parent.increment(evaluator_episodes=7)
+  learner.step(), learner.step()
+  assert parent.get_counts()['learner_steps'] == 6
+  assert list(made) == ['learner']
+  steps_key, log = made['learner']
+  assert [row[steps_key] for row in log.data] == [3, 6]
+  assert log.data[0]['evaluator_episodes'] == 7
+  assert np.isfinite(log.data[1]['actor_loss'])
+
+
+def test_batches_without_what_options_need_are_refused_at_construction():
+  builder = builders.MSGBuilder(
+      dataclasses.replace(_SMALL_MSG, use_sass=True))
+  spec = specs.make_environment_spec(plane.Plane())
+  dataset = plane.collect(lambda point: -point, 2)
+  with pytest.raises(ValueError, match='use_sass needs.*next_action'):
+    builder.make_learner(
+        jax.random.PRNGKey(0), msg_builder.make_networks(spec, builder.config),
+        batches.sample_batches(
+            dataset, builder.transitions_per_step, jax.random.PRNGKey(0)),
+        lambda *_, **__: loggers.NoOpLogger(), spec)

@@ -1,14 +1,20 @@
-"""A small file in D4RL's layout, written by hand, for several tests."""
+"""Small datasets, written by hand or with the libraries, for several tests."""
+
+import pathlib
+import sys
 
 import h5py
 import numpy as np
 import pytest
 
+# For `writing`, which several tests share.
+sys.path.append(str(pathlib.Path(__file__).parent))
 
-def write(path, columns):
+
+def write(path, columns, **options):
   with h5py.File(path, 'w') as file:
     for name, column in columns.items():
-      file.create_dataset(name, data=column)
+      file.create_dataset(name, data=column, **options)
   return str(path)
 
 
@@ -35,3 +41,30 @@ def rows():
 @pytest.fixture
 def path(tmp_path, rows):
   return write(tmp_path / 'rows.hdf5', rows)
+
+
+@pytest.fixture(scope='session')
+def episodes():
+  """Episodes of 1 to 12 actions, with all observations; every third ends."""
+  rng = np.random.default_rng(0)
+  made = []
+  for index, length in enumerate([5, 3, 1, 12, 4, 7, 2, 6, 1]):
+    made.append({
+        'observations': rng.standard_normal((length + 1, 5)).astype(np.float32),
+        'actions': rng.uniform(-1, 1, (length, 2)).astype(np.float32),
+        'rewards': rng.standard_normal(length).astype(np.float32),
+        'terminated': index % 3 == 1})
+  return made
+
+
+@pytest.fixture
+def nested(episodes):  # pylint: disable=redefined-outer-name
+  """The same with nested observations; flattened they are in this order."""
+  return [{
+      **episode,
+      'observations': {
+          'b': {'z': episode['observations'][:, 4],
+                'a': episode['observations'][:, 2:4].astype(np.float64)},
+          'a': episode['observations'][:, :2].reshape(-1, 2, 1)},
+  } for episode in episodes]
+

@@ -1,21 +1,21 @@
 """Tests of RLDS datasets on disk; TFDS and RLDS themselves are witnesses."""
 
 import os
-import subprocess
-import sys
 
-from acme_msg.datasets import convert
 from acme_msg.datasets import d4rl
 from acme_msg.datasets import rlds
+from acme_msg.datasets import selection
 from acme_msg.datasets import steps as steps_lib
 import h5py
 import numpy as np
 import pytest
+import reading
 from rlds import transformations
 import tensorflow as tf
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core.utils import gcs_utils
 from tensorflow_datasets.d4rl import d4rl_antmaze
+from tensorflow_datasets.d4rl import d4rl_mujoco_hopper
 
 _TASK = 'hopper-medium-v0'
 
@@ -29,13 +29,21 @@ def no_network(monkeypatch):
 
 @pytest.fixture
 def steps(path):
-  return d4rl.load_steps(path, _TASK)
+  return d4rl.D4rlSource(path, _TASK).load_steps()
 
 
 @pytest.fixture
 def directory(tmp_path, steps):
-  rlds.write(steps, str(tmp_path / 'rlds'))
+  rlds.write([steps], str(tmp_path / 'rlds'))
   return str(tmp_path / 'rlds')
+
+
+def _load_steps(path):
+  return rlds.RldsSource(path).load_steps()
+
+
+def _load(path, task_name):
+  return selection.load(rlds.RldsSource(path), task_name)
 
 
 def _assert_same_steps(a, b):
@@ -45,7 +53,7 @@ def _assert_same_steps(a, b):
 
 
 def test_written_steps_are_read_again(directory, steps):
-  _assert_same_steps(rlds.load_steps(directory), steps)
+  _assert_same_steps(_load_steps(directory), steps)
 
 
 def test_many_files_keep_the_order(tmp_path, monkeypatch):
@@ -58,11 +66,11 @@ def test_many_files_keep_the_order(tmp_path, monkeypatch):
       reward=np.arange(size, dtype=np.float32),
       discount=np.ones(size, np.float32), is_first=is_first,
       is_last=np.roll(is_first, -1), is_terminal=np.zeros(size, bool))
-  rlds.write(steps, str(tmp_path / 'rlds'))
+  rlds.write([steps], str(tmp_path / 'rlds'))
 
   files = [f for f in os.listdir(tmp_path / 'rlds') if 'tfrecord' in f]
-  assert len(files) == 7
-  _assert_same_steps(rlds.load_steps(str(tmp_path / 'rlds')), steps)
+  assert len(files) == 4
+  _assert_same_steps(_load_steps(str(tmp_path / 'rlds')), steps)
 
 
 def test_tfds_reads_it_without_our_code(directory, steps):
@@ -82,7 +90,7 @@ def test_rlds_finds_the_same_transitions(directory):
   pairs = dataset.flat_map(lambda episode: transformations.batch(
       episode['steps'], size=2, shift=1, drop_remainder=True))
   pairs = list(pairs.as_numpy_iterator())
-  found = rlds.load(directory, _TASK)
+  found = _load(directory, _TASK)
 
   assert len(pairs) == len(found.reward) == 6
   for i, pair in enumerate(pairs):
@@ -93,8 +101,8 @@ def test_rlds_finds_the_same_transitions(directory):
 
 
 def test_transitions_equal_those_of_the_file(path, directory):
-  by_file = d4rl.load(path, 'antmaze-umaze-v0')
-  by_rlds = rlds.load(directory, 'antmaze-umaze-v0')
+  by_file = reading.load_d4rl(path, 'antmaze-umaze-v0')
+  by_rlds = _load(directory, 'antmaze-umaze-v0')
 
   np.testing.assert_array_equal(by_rlds.reward, [-2, -2, 2, -2, -2, -2])
   np.testing.assert_array_equal(by_rlds.discount, [1, 1, 0, 1, 1, 1])
@@ -110,38 +118,49 @@ def test_transitions_equal_those_of_the_file(path, directory):
       by_file.next_observation[alive], by_rlds.next_observation[alive])
 
 
-def test_reads_what_the_builder_of_tfds_writes(tmp_path, monkeypatch):
+@pytest.mark.parametrize('builder_class, config, sizes, infos', [
+    (d4rl_antmaze.D4rlAntmaze, 'umaze-v0', (29, 8),
+     {'goal': (2,), 'qpos': (15,), 'qvel': (14,)}),
+    # This one ends all episodes with the last next observation of the file.
+    (d4rl_mujoco_hopper.D4rlMujocoHopper, 'v2-random', (11, 3),
+     {'action_log_probs': (), 'qpos': (6,), 'qvel': (6,)})])
+def test_reads_what_the_builders_of_tfds_write(
+    tmp_path, monkeypatch, builder_class, config, sizes, infos):
   size = 60
   rng = np.random.default_rng(0)
-  file_name = str(tmp_path / 'antmaze.hdf5')
+  file_name = str(tmp_path / 'rows.hdf5')
+  observation = rng.standard_normal((size + 1, sizes[0])).astype(np.float32)
   with h5py.File(file_name, 'w') as file:
-    file['observations'] = rng.standard_normal((size, 29)).astype(np.float32)
-    file['actions'] = rng.uniform(-1, 1, (size, 8)).astype(np.float32)
+    file['observations'] = observation[:-1]
+    file['actions'] = rng.uniform(-1, 1, (size, sizes[1])).astype(np.float32)
     file['rewards'] = (np.arange(size) % 20 == 14).astype(np.float32)
     file['terminals'] = np.arange(size) % 20 == 14
     file['timeouts'] = np.arange(size) % 20 == 19
-    file['infos/goal'] = np.zeros((size, 2), np.float32)
-    file['infos/qpos'] = np.zeros((size, 15), np.float32)
-    file['infos/qvel'] = np.zeros((size, 14), np.float32)
+    for name, shape in infos.items():
+      file[f'infos/{name}'] = np.zeros(
+          (size, *shape), np.float32 if 'goal' in infos else np.float64)
+    if 'goal' not in infos:
+      file['next_observations'] = observation[1:]
   monkeypatch.setattr(
-      d4rl_antmaze.D4rlAntmaze, '_split_generators',
+      builder_class, '_split_generators',
       lambda self, _: {
           'train': self._generate_examples({'file_path': file_name})})
-  builder = d4rl_antmaze.D4rlAntmaze(
-      data_dir=str(tmp_path / 'tfds'), config='umaze-v0')
+  builder = builder_class(data_dir=str(tmp_path / 'tfds'), config=config)
   builder.download_and_prepare(
       download_config=tfds.download.DownloadConfig(try_download_gcs=False))
 
-  found = rlds.load(str(builder.data_dir), 'antmaze-umaze-v0')
-  expected = d4rl.load(file_name, 'antmaze-umaze-v0')
+  found = _load(str(builder.data_dir), 'antmaze-umaze-v0')
+  expected = reading.load_d4rl(file_name, 'antmaze-umaze-v0')
   # TFDS shuffles the episodes as it writes them.
   mine, theirs = (np.argsort(x.observation[:, 0]) for x in (expected, found))
   assert len(mine) == len(theirs) == 57
-  for name in ('observation', 'action', 'reward', 'discount'):
-    np.testing.assert_array_equal(
-        getattr(expected, name)[mine], getattr(found, name)[theirs])
+  alive = (expected.discount[:, None] == 1)[mine]
+  for a, b in zip((*expected[:4], expected.extras['next_action']),
+                  (*found[:4], found.extras['next_action'])):
+    np.testing.assert_array_equal(a[mine], b[theirs])
   np.testing.assert_array_equal(
-      expected.extras['next_action'][mine], found.extras['next_action'][theirs])
+      expected.next_observation[mine] * alive,
+      found.next_observation[theirs] * alive)
 
 
 def test_false_ends_of_tfds_are_left_out(tmp_path, steps):
@@ -154,17 +173,17 @@ def test_false_ends_of_tfds_are_left_out(tmp_path, steps):
   end = cut + 1 + np.arange(len(cut))
   longer['is_last'][end - 1] = False
   longer['is_last'][end] = True
-  rlds.write(steps_lib.Steps(**longer), str(tmp_path / 'tfds'))
+  rlds.write([steps_lib.Steps(**longer)], str(tmp_path / 'tfds'))
 
-  _assert_same_steps(rlds.load_steps(str(tmp_path / 'tfds')), steps)
+  _assert_same_steps(_load_steps(str(tmp_path / 'tfds')), steps)
 
 
 def test_nothing_is_overwritten(directory, steps, path):
   before = sorted(os.listdir(directory))
   with pytest.raises(FileExistsError, match=f'{directory} exists'):
-    rlds.write(steps, directory)
+    rlds.write([steps], directory)
   with pytest.raises(FileExistsError, match=f'{path} exists'):
-    d4rl.write(steps, path)
+    d4rl.write([steps], path)
   assert sorted(os.listdir(directory)) == before
 
 
@@ -174,9 +193,9 @@ def test_write_that_fails_leaves_nothing(tmp_path, steps, monkeypatch):
   monkeypatch.setattr(tfds.folder_dataset, 'write_metadata', fail)
   monkeypatch.setattr(h5py.File, 'create_dataset', fail)
   with pytest.raises(OSError, match='no space'):
-    rlds.write(steps, str(tmp_path / 'new' / 'rlds'))
+    rlds.write([steps], str(tmp_path / 'new' / 'rlds'))
   with pytest.raises(OSError, match='no space'):
-    d4rl.write(steps, str(tmp_path / 'new' / 'file.hdf5'))
+    d4rl.write([steps], str(tmp_path / 'new' / 'file.hdf5'))
   assert not os.listdir(tmp_path / 'new')
 
 
@@ -184,13 +203,13 @@ def test_malformed_steps_are_not_written(tmp_path, steps):
   short = steps._replace(action=steps.action[:4])
   for write in (rlds.write, d4rl.write):
     with pytest.raises(ValueError, match='action 4, reward 10'):
-      write(short, str(tmp_path / 'new'))
+      write([short], str(tmp_path / 'new'))
 
 
 def test_steps_that_begin_within_an_episode_are_refused(tmp_path, steps):
   rest = steps_lib.Steps(*(column[1:] for column in steps))
   with pytest.raises(ValueError, match='is_first'):
-    rlds.write(rest, str(tmp_path / 'rlds'))
+    rlds.write([rest], str(tmp_path / 'rlds'))
 
 
 def _damage(directory):
@@ -208,22 +227,23 @@ def _damage(directory):
 def test_broken_directory_is_named(directory, change, message):
   change(directory)
   with pytest.raises(ValueError, match=f'{directory}: .*{message}'):
-    rlds.load(directory, _TASK)
+    _load(directory, _TASK)
 
 
 def test_absent_directory(tmp_path):
-  with pytest.raises(FileNotFoundError, match='none: .*--dataset_path'):
-    rlds.load(str(tmp_path / 'none'), _TASK)
+  with pytest.raises(FileNotFoundError, match='none: .*--dataset'):
+    _load(str(tmp_path / 'none'), _TASK)
 
 
 @pytest.mark.parametrize('change, message', [
     (dict(reward=np.full(10, np.nan, np.float32)), "'reward' is nan at .0."),
     (dict(action=np.full((10, 1), 3, np.float32)), "'action' is 3 at .0, 0."),
-    (dict(is_terminal=np.arange(10) == 3), "'is_terminal' is set at .3.")])
+    (dict(is_terminal=np.arange(10) == 3),
+     "episode 1: .*'is_terminal' is set at .1.")])
 def test_broken_content_is_named(tmp_path, steps, change, message):
-  rlds.write(steps._replace(**change), str(tmp_path / 'rlds'))
+  rlds.write([steps._replace(**change)], str(tmp_path / 'rlds'))
   with pytest.raises(ValueError, match=message):
-    rlds.load(str(tmp_path / 'rlds'), _TASK)
+    _load(str(tmp_path / 'rlds'), _TASK)
 
 
 @pytest.mark.parametrize('name, shape, message', [
@@ -232,7 +252,7 @@ def test_broken_content_is_named(tmp_path, steps, change, message):
 def test_missing_field_is_named(tmp_path, name, shape, message):
   _write_one_step(tmp_path, {name: np.zeros(shape, np.float32)})
   with pytest.raises(ValueError, match=message):
-    rlds.load(str(tmp_path), _TASK)
+    _load(str(tmp_path), _TASK)
 
 
 def test_image_observations_are_refused(tmp_path, steps):
@@ -240,52 +260,48 @@ def test_image_observations_are_refused(tmp_path, steps):
   _write_one_step(tmp_path, {**step, 'observation': np.zeros((4, 4), np.uint8)})
   with pytest.raises(
       ValueError, match=r"'steps/observation' has the shape \(None, 4, 4\)"):
-    rlds.load(str(tmp_path), _TASK)
+    _load(str(tmp_path), _TASK)
+
+
+@pytest.mark.parametrize('value, message', [
+    (np.array(b'left', object),
+     "'steps/observation/eye' has the type object: strings"),
+    (np.zeros((4, 4, 3), np.float32), "'steps/observation/eye' has the shape")])
+def test_images_and_strings_in_nested_observations_are_refused(
+    tmp_path, steps, value, message):
+  step = {name: column[0] for name, column in steps._asdict().items()}
+  step['observation'] = {'joints': step['observation'],
+                         'eye': np.asarray(value)}
+  _write_one_step(tmp_path, step)
+  with pytest.raises(ValueError, match=message):
+    _load(str(tmp_path), _TASK)
 
 
 def _write_one_step(folder, step):
-  features = tfds.features.FeaturesDict({'steps': tfds.features.Dataset({
-      name: tfds.features.Tensor(shape=value.shape, dtype=value.dtype)
-      for name, value in step.items()})})
+  def describe(value):
+    if isinstance(value, dict):
+      return {name: describe(member) for name, member in value.items()}
+    dtype = tf.string if value.dtype == object else value.dtype
+    return tfds.features.Tensor(shape=value.shape, dtype=dtype)
+
+  features = tfds.features.FeaturesDict(
+      {'steps': tfds.features.Dataset(describe(step))})
   with tf.io.TFRecordWriter(
       str(folder / 'x-train.tfrecord-00000-of-00001')) as writer:
     writer.write(features.serialize_example({'steps': [step]}))
   tfds.folder_dataset.write_metadata(data_dir=folder, features=features)
 
 
-def test_convert_there_and_back_gives_the_same_transitions(tmp_path, path):
-  directory, back = str(tmp_path / 'rlds'), str(tmp_path / 'back.hdf5')
-  convert.convert(path, directory)
-  convert.convert(directory, back)
-
-  found, expected = d4rl.load(back, _TASK), d4rl.load(path, _TASK)
-  for a, b in zip(found[:5], expected[:5]):
-    np.testing.assert_array_equal(a, b)
-  np.testing.assert_array_equal(
-      found.extras['next_action'], expected.extras['next_action'])
-
-
 def test_end_at_the_end_of_the_data_survives(tmp_path, steps):
   ended = steps_lib.Steps(*(column[:5] for column in steps))
   assert ended.is_terminal[-1]
-  d4rl.write(ended, str(tmp_path / 'ended.hdf5'))
-  found = d4rl.load(str(tmp_path / 'ended.hdf5'), _TASK)
+  d4rl.write([ended], str(tmp_path / 'ended.hdf5'))
+  found = reading.load_d4rl(str(tmp_path / 'ended.hdf5'), _TASK)
   np.testing.assert_array_equal(found.observation[:, 0], [0, 2, 3])
   np.testing.assert_array_equal(found.discount, [1, 1, 0])
 
 
 def test_discount_that_hdf5_cannot_hold_is_refused(tmp_path, steps):
   with pytest.raises(ValueError, match='0.5 at step 0'):
-    d4rl.write(steps._replace(discount=steps.discount * np.float32(.5)),
+    d4rl.write([steps._replace(discount=steps.discount * np.float32(.5))],
                str(tmp_path / 'half.hdf5'))
-
-
-def test_command_converts_and_refuses_to_overwrite(tmp_path, path):
-  command = [sys.executable, '-m', 'acme_msg.datasets.convert', path,
-             str(tmp_path / 'rlds')]
-  subprocess.run(command, check=True)
-  assert len(rlds.load(str(tmp_path / 'rlds'), _TASK).reward) == 6
-  again = subprocess.run(command, capture_output=True, text=True, check=False)
-  assert again.returncode == 1
-  assert 'Nothing was converted' in again.stderr
-  assert 'rlds exists' in again.stderr

@@ -3,10 +3,12 @@
 import logging
 
 from acme_msg.datasets import d4rl
-from acme_msg.datasets import steps as steps_lib
+from acme_msg.datasets import episodes
+from acme_msg.datasets import selection
 import h5py
 import numpy as np
 import pytest
+import reading
 
 
 def _set(name, index, value, dtype=np.float64):
@@ -97,7 +99,7 @@ def test_broken_content_is_named(tmp_path, rows, write_hdf5, kind):
   change(rows)
   path = write_hdf5(tmp_path / 'broken.hdf5', rows)
   with pytest.raises(ValueError) as error:
-    d4rl.load(path, 'mine-v0')
+    reading.load_d4rl(path, 'mine-v0')
   for part in [path, *parts]:
     assert part in str(error.value)
 
@@ -111,7 +113,7 @@ def test_every_truncation_is_noticed(tmp_path, rows, write_hdf5):
   for part in (.1, .5, .9, .999):
     path.write_bytes(content[:int(part * len(content))])
     with pytest.raises(ValueError, match='cut.hdf5: the HDF5 file is damaged'):
-      d4rl.load(str(path), 'hopper-medium-v0')
+      reading.load_d4rl(str(path), 'hopper-medium-v0')
 
 
 def test_damaged_data_names_the_field(tmp_path, rows):
@@ -124,7 +126,7 @@ def test_damaged_data_names_the_field(tmp_path, rows):
     file.seek(offset)
     file.write(b'\xff' * 8)
   with pytest.raises(ValueError, match="while reading the field 'rewards'"):
-    d4rl.load(path, 'hopper-medium-v0')
+    reading.load_d4rl(path, 'hopper-medium-v0')
 
 
 @pytest.mark.parametrize('content, parts', [
@@ -134,21 +136,21 @@ def test_other_files_are_refused(tmp_path, content, parts):
   path = tmp_path / 'other.hdf5'
   path.write_bytes(content)
   with pytest.raises(ValueError) as error:
-    d4rl.load(str(path), 'hopper-medium-v0')
+    reading.load_d4rl(str(path), 'hopper-medium-v0')
   for part in [str(path), *parts]:
     assert part in str(error.value)
 
 
 def test_absent_file(tmp_path):
-  with pytest.raises(FileNotFoundError, match='none.hdf5.*--dataset_path'):
-    d4rl.load(str(tmp_path / 'none.hdf5'), 'hopper-medium-v0')
+  with pytest.raises(FileNotFoundError, match='none.hdf5.*--dataset'):
+    reading.load_d4rl(str(tmp_path / 'none.hdf5'), 'hopper-medium-v0')
 
 
 def test_episode_limit_must_be_positive(tmp_path, rows, write_hdf5):
   rows.pop('timeouts')
   path = write_hdf5(tmp_path / 'old.hdf5', rows)
   with pytest.raises(ValueError, match='episode_limit=0'):
-    d4rl.load(path, 'hopper-medium-v0', episode_limit=0)
+    reading.load_d4rl(path, 'hopper-medium-v0', episode_limit=0)
 
 
 def test_action_slightly_out_of_bounds_is_warned_of_and_kept(
@@ -156,7 +158,7 @@ def test_action_slightly_out_of_bounds_is_warned_of_and_kept(
   rows['actions'][4] = 1.005
   path = write_hdf5(tmp_path / 'rounded.hdf5', rows)
   with caplog.at_level(logging.WARNING, 'absl'):
-    found = d4rl.load(path, 'hopper-medium-v0')
+    found = reading.load_d4rl(path, 'hopper-medium-v0')
   assert found.action.max() == np.float32(1.005)
   assert "'actions' is 1.005" in caplog.text and path in caplog.text
 
@@ -165,18 +167,18 @@ def test_constant_reward_is_warned_of(tmp_path, rows, write_hdf5, caplog):
   rows['rewards'][:] = .25
   path = write_hdf5(tmp_path / 'constant.hdf5', rows)
   with caplog.at_level(logging.WARNING, 'absl'):
-    d4rl.load(path, 'hopper-medium-v0')
+    reading.load_d4rl(path, 'hopper-medium-v0')
   assert "'rewards' is 0.25 in all of its 9 rows" in caplog.text
 
 
 def test_good_file_gives_no_warning(path, caplog):
   with caplog.at_level(logging.WARNING, 'absl'):
-    d4rl.load(path, 'hopper-medium-v0')
+    reading.load_d4rl(path, 'hopper-medium-v0')
   assert not caplog.records
 
 
 def test_steps_without_a_transition_are_refused(path):
-  steps = d4rl.load_steps(path, 'hopper-medium-v0')
+  steps = d4rl.D4rlSource(path, 'hopper-medium-v0').load_steps()
   alone = steps._replace(is_last=np.ones_like(steps.is_last))
-  with pytest.raises(ValueError, match='no transition in 10 steps'):
-    steps_lib.to_transitions(alone)
+  with pytest.raises(ValueError, match='no transition in the data'):
+    selection.load(episodes.EpisodesSource(alone, 'alone'))

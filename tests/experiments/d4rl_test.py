@@ -16,7 +16,7 @@ def test_antmaze(run, check_run, needs_d4rl, tmp_path):
   root_dir = tmp_path / 'run'
   result = run(
       '--task_class=d4rl', '--task_name=antmaze-umaze-v2',
-      f'--dataset_path={path}', f'--root_dir={root_dir}', '--run_local',
+      f'--dataset={path}', f'--root_dir={root_dir}', '--run_local',
       '--gin_configs=antmaze.gin', '--num_steps=4', '--eval_every_steps=2',
       '--episodes_per_eval=2', *(
           f'--gin_bindings=msg.config.MSGConfig.{option}' for option in (

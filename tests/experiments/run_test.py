@@ -23,7 +23,7 @@ _SETTINGS = {
 
 
 def _arguments(root_dir, dataset_path, *bindings):
-  return [f'--root_dir={root_dir}', f'--dataset_path={dataset_path}',
+  return [f'--root_dir={root_dir}', f'--dataset={dataset_path}',
           *(f'--{name}={value}' for name, value in _SETTINGS.items()),
           *(f'--gin_bindings={binding}' for binding in [*_BINDINGS, *bindings])]
 
@@ -74,7 +74,7 @@ def test_finished_run_says_so(run, reference, pointmaze_file):
 def test_saved_model_acts_as_the_final_policy(reference, pointmaze_file):
   agents.parse_gin([], _BINDINGS)
   experiment = settings.make_experiment(
-      **_SETTINGS, root_dir=str(reference), dataset_path=pointmaze_file)
+      **_SETTINGS, root_dir=str(reference), dataset=pointmaze_file)
   spec = experiment.environment_spec()
   networks = experiment.network_factory(spec)
   key = jax.random.PRNGKey(5)

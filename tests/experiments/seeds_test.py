@@ -198,6 +198,6 @@ def test_missing_data_is_named_before_anything_is_done(run, tmp_path):
   assert 'Traceback' not in result.stderr
   for words in ('error: the dataset of antmaze-large-diverse-v0 is missing',
                 'Ant_maze_hardest-maze_noisy_multistart_True_multigoal_True',
-                str(tmp_path), '--dataset_path'):
+                str(tmp_path), '--dataset'):
     assert words in result.stderr
   assert not (tmp_path / 'run').exists()

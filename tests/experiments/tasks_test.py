@@ -39,17 +39,17 @@ def test_d4rl_files_are_found_by_their_names(antmaze_large_dir, monkeypatch):
     ('pointmaze', 'pointmaze-tiny', 'pointmaze-tiny.*pointmaze-umaze'),
     ('pointmaze', 'antmaze-umaze-v2', 'antmaze-umaze-v2.*pointmaze-umaze'),
     ('d4rl', 'antmaze-tiny-v0',
-     "'antmaze-tiny-v0' is not a known D4RL task.*--dataset_path"),
+     "'antmaze-tiny-v0' is not a known D4RL task.*--dataset"),
 ])
 def test_unknown_tasks_are_refused(task_class, task_name, words):
   with pytest.raises(ValueError, match=words):
     tasks.make_task(task_class, task_name)
 
 
-def test_missing_dataset_path_is_refused():
+def test_missing_dataset_is_refused():
   with pytest.raises(
       FileNotFoundError,
-      match=r"--dataset_path='/no/such\.hdf5' does not exist"):
+      match=r"--dataset='/no/such\.hdf5'"):
     tasks.make_task('pointmaze', 'pointmaze-umaze', '/no/such.hdf5')
 
 
@@ -58,6 +58,6 @@ def test_missing_d4rl_file_is_described(tmp_path, monkeypatch):
   with pytest.raises(FileNotFoundError) as error:
     tasks.make_task('d4rl', 'antmaze-umaze-v2')
   for words in (
-      'antmaze-umaze-v2', 'D4RL_DATASET_DIR', '--dataset_path', str(tmp_path),
+      'antmaze-umaze-v2', 'D4RL_DATASET_DIR', '--dataset', str(tmp_path),
       'Ant_maze_u-maze_noisy_multistart_False_multigoal_False_sparse_fixed'):
     assert words in str(error.value)

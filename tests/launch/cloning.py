@@ -9,6 +9,9 @@ import sys
 import time
 from typing import Any, NamedTuple
 
+from acme_msg import builders
+from acme_msg.agents import bc
+from acme_msg.builders import bc as builders_bc
 from acme_msg.launch import experiment as experiment_lib
 from acme_msg.launch import local
 
@@ -150,6 +153,28 @@ def load_dataset(size=1, fault=None):
       {'next_action': actions[1:]})
 
 
+def load_blocks():
+  """Yields the dataset in blocks of 200 transitions."""
+  dataset = load_dataset()
+  for start in range(0, 500, 200):
+    yield jax.tree.map(lambda x: x[start:start + 200], dataset)
+
+
+def make_streamed_experiment(root_dir, **fields):
+  """Returns one of 8 x 5 gradient steps on 31 batches of 16 per epoch."""
+  config = bc.BCConfig(
+      policy_lr=1e-3, batch_size=16, num_sgd_steps_per_step=5,
+      actor_network_hidden_sizes=(8,), eval_mode='sample')
+  fields = {'num_steps': 8, 'dataset_factory': load_blocks, **fields}
+  return experiment_lib.ExperimentConfig(
+      builder=builders.BCBuilder(config),
+      network_factory=functools.partial(
+          builders_bc.make_networks, config=config),
+      environment_factory=Point, root_dir=root_dir, seed=3,
+      num_sgd_steps_per_step=5, eval_every_steps=2, episodes_per_eval=3,
+      data_mode='stream', shuffle_buffer=2000, config={}, **fields)
+
+
 def make_experiment(root_dir, delay=0., env_delay=0., fault=None, size=1,
                     num_sgd_steps=5, learning=None, **fields):
   """Returns an experiment of 8 x 5 gradient steps, evaluated 4 times."""
@@ -174,7 +199,9 @@ if __name__ == '__main__':
   for name, value in settings.items():
     if name != 'fault':
       settings[name] = float(value) if 'delay' in name else int(value)
-  asked = make_experiment(directory, **settings)
+  make = (make_streamed_experiment if settings.pop('stream', 0) else
+          make_experiment)
+  asked = make(directory, **settings)
   if launch_type == 'one':
     local.run_local(asked)
   else:

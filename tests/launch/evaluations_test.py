@@ -1,10 +1,6 @@
 """Tests the queue of weights to evaluate and the file of results."""
 
-import threading
-import time
-
 from acme_msg.launch import evaluations
-from acme_msg.launch import lifetime
 
 from acme.utils import loggers
 import numpy as np
@@ -92,32 +88,3 @@ def test_report_without_claim_is_refused(tmp_path):
   queue.publish(10, b'')
   with pytest.raises(ValueError, match="'a' reports what it never claimed"):
     queue.report('a', [1.], [1])
-
-
-def test_waiting_ends_with_the_report(tmp_path):
-  queue = _make(tmp_path)
-  queue.publish(10, b'')
-  queue.wait(threading.Event(), before=10)  # Nothing below is outstanding.
-  queue.wait(threading.Event(), at_most=1)
-  claimed = []
-
-  def evaluate():
-    claimed.append(queue.claim('a', timeout=30.))
-    time.sleep(0.2)
-    queue.report('a', [1.], [1])
-
-  thread = threading.Thread(target=evaluate)
-  thread.start()
-  queue.wait(threading.Event())
-  assert claimed == [(10, b'')]
-  assert list(evaluations.load(str(tmp_path))) == [10]
-  thread.join()
-
-
-def test_waiting_ends_with_the_program(tmp_path):
-  queue = _make(tmp_path)
-  queue.publish(10, b'')
-  stop = threading.Event()
-  stop.set()
-  with pytest.raises(lifetime.Stopped):
-    queue.wait(stop)

@@ -3,9 +3,6 @@
 import dataclasses
 import os
 import signal
-import subprocess
-import sys
-import time
 
 from acme_msg.launch import checkpointing
 from acme_msg.launch import evaluations
@@ -16,11 +13,8 @@ from acme.utils import loggers
 import cloning
 import jax
 import numpy as np
-import psutil
+import programs
 import pytest
-
-# How long anything may take on a busy machine before it counts as hanging.
-_TIMEOUT = 240
 
 
 def _state(root_dir, step):
@@ -49,61 +43,11 @@ def _assert_same_run(root_dir, other_dir, step):
   assert counts['learner_steps'] == step
 
 
-class _Program:
-  """`cloning.py` as a process that leads a session of its own."""
-
-  def __init__(self, launch_type, root_dir, output, **settings):
-    self._output = output
-    with open(output, 'w') as f:
-      self._process = subprocess.Popen(
-          [sys.executable, cloning.__file__, launch_type, root_dir,
-           *(f'{name}={value}' for name, value in settings.items())],
-          stdout=f, stderr=subprocess.STDOUT, start_new_session=True)
-    self.pid = self._process.pid
-
-  def __enter__(self):
-    return self
-
-  def __exit__(self, *unused_error):
-    for process in self.session():
-      process.kill()
-    self._process.wait()
-
-  def session(self):
-    """Returns the processes that live in the session."""
-    found = []
-    for process in psutil.process_iter():
-      try:
-        if (os.getsid(process.pid) == self.pid
-            and process.status() != psutil.STATUS_ZOMBIE):
-          found.append(process)
-      except (ProcessLookupError, psutil.NoSuchProcess):
-        pass
-    return found
-
-  def learner(self):
-    """Returns the learner's process: the one that may use accelerators."""
-    [learner] = [
-        process for process in psutil.Process(self.pid).children()
-        if process.environ().get('CUDA_VISIBLE_DEVICES') != '']
-    return learner
-
-  def wait(self):
-    """Waits for the end of all; returns the exit code and the output."""
-    code = self._process.wait(_TIMEOUT)
-    _wait_until(lambda: not self.session(), self.output)
-    return code, self.output()
-
-  def output(self):
-    with open(self._output) as f:
-      return f.read()
-
-
-def _wait_until(condition, describe):
-  deadline = time.time() + _TIMEOUT
-  while not condition():
-    assert time.time() < deadline, describe()
-    time.sleep(0.1)
+def _launch(launch_type, root_dir, output, **settings):
+  """Starts `cloning.py` as a program."""
+  return programs.Program(
+      [cloning.__file__, launch_type, root_dir,
+       *(f'{name}={value}' for name, value in settings.items())], output)
 
 
 @pytest.fixture(name='reference', scope='module')
@@ -173,7 +117,7 @@ def test_learner_that_counts_otherwise_is_refused(tmp_path):
 
 def test_threads_equal_one_process(reference, tmp_path):
   root_dir = str(tmp_path / 'run')
-  with _Program('local_mt', root_dir, tmp_path / 'output') as program:
+  with _launch('local_mt', root_dir, tmp_path / 'output') as program:
     code, output = program.wait()
   assert code == 0, output
   _assert_same_run(root_dir, reference, 40)
@@ -181,8 +125,8 @@ def test_threads_equal_one_process(reference, tmp_path):
 
 def test_processes_equal_one_process(reference, tmp_path):
   root_dir = str(tmp_path / 'run')
-  with _Program('local_mp', root_dir, tmp_path / 'output',
-                num_evaluators=2) as program:
+  with _launch('local_mp', root_dir, tmp_path / 'output',
+               num_evaluators=2) as program:
     code, output = program.wait()
   assert code == 0, output
   assert 'Finished at gradient step 40' in output
@@ -193,12 +137,12 @@ def test_killed_runs_resume_to_the_same_end(reference, tmp_path):
   root_dir = str(tmp_path / 'run')
 
   def wait_for_checkpoint(after, program):
-    _wait_until(lambda: (checkpointing.latest_step(root_dir) or 0) > after,
-                program.output)
+    program.wait_until(
+        lambda: (checkpointing.latest_step(root_dir) or 0) > after)
 
   # The launcher is killed: its nodes do not outlive it.
-  with _Program('local_mp', root_dir, tmp_path / 'output',
-                delay=1.) as program:
+  with _launch('local_mp', root_dir, tmp_path / 'output',
+               delay=1.) as program:
     wait_for_checkpoint(0, program)
     os.kill(program.pid, signal.SIGKILL)
     code, _ = program.wait()
@@ -206,8 +150,8 @@ def test_killed_runs_resume_to_the_same_end(reference, tmp_path):
   first = checkpointing.latest_step(root_dir)
   assert first < 40
   # A node is killed: it takes the others with it.
-  with _Program('local_mp', root_dir, tmp_path / 'output',
-                delay=1.) as program:
+  with _launch('local_mp', root_dir, tmp_path / 'output',
+               delay=1.) as program:
     wait_for_checkpoint(first, program)
     program.learner().kill()
     code, output = program.wait()
@@ -223,11 +167,11 @@ def test_killed_runs_resume_to_the_same_end(reference, tmp_path):
 def test_stopped_run_saves_and_resumes(reference, tmp_path):
   root_dir = str(tmp_path / 'run')
   # Neither checkpoint nor evaluation is due before the end.
-  with _Program('local_mt', root_dir, tmp_path / 'output', delay=1.,
-                eval_every_steps=8) as program:
+  with _launch('local_mt', root_dir, tmp_path / 'output', delay=1.,
+               eval_every_steps=8) as program:
     metrics = os.path.join(root_dir, 'logs', 'learner.csv')
-    _wait_until(lambda: os.path.exists(metrics) and os.path.getsize(metrics),
-                program.output)
+    program.wait_until(
+        lambda: os.path.exists(metrics) and os.path.getsize(metrics))
     os.kill(program.pid, signal.SIGTERM)
     code, output = program.wait()
   assert code == 1
@@ -246,8 +190,8 @@ def test_stopped_run_saves_and_resumes(reference, tmp_path):
 
 
 def test_unreadable_data_ends_the_program(tmp_path):
-  with _Program('local_mp', str(tmp_path / 'run'), tmp_path / 'output',
-                fault='no-such-maze') as program:
+  with _launch('local_mp', str(tmp_path / 'run'), tmp_path / 'output',
+               fault='no-such-maze') as program:
     code, output = program.wait()
   assert code == 1
   assert 'ValueError: no-such-maze' in output

@@ -1,0 +1,186 @@
+"""Finds the dataset that a name or a path stands for."""
+
+import os
+import re
+from typing import Optional
+
+from . import d4rl
+from . import d4rl_tasks
+from . import minari_data
+from . import ogbench
+from . import outputs
+from . import pointmaze
+from . import selection
+from . import steps as steps_lib
+from ..environments import pointmaze as pointmaze_tasks
+
+load = selection.load
+transition_blocks = selection.transition_blocks
+
+# How messages describe what a prefix stands for.
+_KINDS = {
+    'd4rl': 'a D4RL task or HDF5 file',
+    'tfds': 'a TFDS name or directory',
+    'minari': 'a Minari identifier or directory',
+    'ogbench': 'an OGBench .npz file'}
+_VERSION = re.compile(r'\d+\.\d+\.\d+')
+_TFDS_NAME = re.compile(r'[a-z]\w*(/[\w.-]+)?(:\d+\.\d+\.\d+)?')
+_TFDS_FILE = 'dataset_info.json'
+
+
+def find(
+    dataset: str,
+    task_name: str = '',
+    *,
+    episode_limit: Optional[int] = None,
+    goal: Optional[tuple[float, float]] = None,
+) -> steps_lib.Source:
+  """Returns the source that a dataset is read from; reads nothing.
+
+  Args:
+    dataset: one of these, if need be behind a prefix 'd4rl:', 'tfds:',
+      'minari:' or 'ogbench:', which says what it is to be.
+      * The path of an HDF5 file in D4RL's layout, or the name of a D4RL task
+        whose file lies where D4RL puts it; see `d4rl.find`.
+      * The directory of a TFDS (RLDS) dataset: of a version, or the one above,
+        of whose versions the highest is taken.
+      * The name of a dataset that TFDS has prepared, such as
+        'd4rl_antmaze/umaze-v0' or 'd4rl_antmaze/umaze-v0:1.1.0', below
+        `$TFDS_DATA_DIR` or ~/tensorflow_datasets.
+      * The identifier of a Minari dataset below `$MINARI_DATASETS_PATH` or
+        ~/.minari/datasets, such as 'door-human-v1', or its directory.
+      * The path of an OGBench file, '.npz'.
+      * The name of an embedded task, whose file was made before.
+      * Nothing (''): the name of the task.
+    task_name: such as 'antmaze-large-diverse-v0'.
+    episode_limit: in steps, for D4RL files without `timeouts`; by default the
+      task's.
+    goal: (x, y), for OGBench's mazes, see `ogbench`.
+
+  Returns:
+    A picklable source.
+
+  Raises:
+    FileNotFoundError: if there is no such dataset on this machine. Nothing is
+      ever downloaded.
+    ValueError: if the name means several datasets, or none of a known kind, or
+      an option does not fit the kind.
+  """
+  prefix, _, name = dataset.partition(':')
+  if not dataset:
+    prefix, name = 'd4rl', task_name
+  elif prefix not in _KINDS:
+    prefix, name = '', dataset
+  name = os.path.expanduser(name)
+  found, error = {}, None
+  if not os.path.isabs(name) and not name.startswith('.'):
+    for kind, path in _named(name).items():
+      if path is not None and prefix in ('', kind):
+        found[f'{kind}:{name}'] = _at(path)
+  if dataset and os.path.lexists(name):
+    try:
+      found[os.path.join(os.curdir, name)] = _at(os.path.abspath(name))
+    except ValueError as wrong:  # Perhaps it just has the name of a dataset.
+      error = wrong
+  if not found:
+    raise error or _nothing(prefix, name)
+  if len(set(found.values())) > 1:
+    raise ValueError(
+        f'--dataset={dataset!r} may mean {" or ".join(sorted(found))}; name '
+        'the one that you mean in this way.')
+  kind, path = next(iter(found.values()))
+  if prefix not in ('', kind):
+    raise ValueError(
+        f'--dataset={dataset!r}: {path} looks like {_KINDS[kind]}, not like '
+        f'{_KINDS[prefix]}; leave out the prefix, or name another path.')
+  if goal is not None and kind != 'ogbench':
+    raise ValueError(
+        f'a goal is for OGBench\'s mazes only, but {path} is {_KINDS[kind]}.')
+  if episode_limit is not None and kind != 'd4rl':
+    raise ValueError(
+        'an episode limit is for D4RL\'s files without timeouts only, but '
+        f'{path} is {_KINDS[kind]}.')
+  if kind == 'd4rl':
+    known = task_name or (name if name in d4rl_tasks.FILES else '')
+    return d4rl.D4rlSource(path, known, episode_limit)
+  if kind == 'minari':
+    return minari_data.MinariSource(path)
+  if kind == 'ogbench':
+    return ogbench.OgbenchSource(path, goal)
+  # Here, since it takes seconds to import TensorFlow.
+  from . import rlds  # pylint: disable=g-import-not-at-top
+  return rlds.RldsSource(path)
+
+
+def _named(name: str) -> dict[str, Optional[str]]:
+  """Returns the path by kind of what a name means; None if there is nothing."""
+  paths = {
+      'minari': os.path.join(minari_data.root(), name),
+      'tfds': os.path.join(
+          os.path.expanduser(
+              os.environ.get('TFDS_DATA_DIR') or '~/tensorflow_datasets'),
+          name.replace(':', os.sep))}
+  if name in d4rl_tasks.FILES:
+    paths['d4rl'] = d4rl.path_of(name)
+  elif name in pointmaze_tasks.task_names():
+    paths['d4rl'] = pointmaze.dataset_path(name)
+  return {kind: path if os.path.exists(path) else None
+          for kind, path in paths.items()}
+
+
+def _at(path: str) -> tuple[str, str]:
+  """Returns of what kind the dataset at a path is, and what is to be read.
+
+  Raises:
+    ValueError: if it is of no known kind.
+  """
+  if outputs.is_partial(path):
+    raise ValueError(
+        f'{path} is what is left of a conversion that was broken off, not a '
+        'whole dataset; remove it and convert again.')
+  minari_file = minari_data.file_of(path)
+  if minari_file:
+    return 'minari', minari_file
+  if not os.path.isdir(path):
+    return ('ogbench' if path.endswith('.npz') else 'd4rl'), path
+  if os.path.exists(os.path.join(path, _TFDS_FILE)):
+    return 'tfds', path
+  below = sorted(os.listdir(path))
+  versions = [
+      entry for entry in below if _VERSION.fullmatch(entry) and
+      os.path.exists(os.path.join(path, entry, _TFDS_FILE))]
+  if versions:
+    highest = max(versions, key=lambda v: tuple(map(int, v.split('.'))))
+    return 'tfds', os.path.join(path, highest)
+  raise ValueError(
+      f'{path}: this directory is no dataset: there is no {_TFDS_FILE} (TFDS), '
+      'neither here nor in a directory of a version such as 1.0.0, and no '
+      'data/main_data.hdf5 (Minari). Name a dataset itself; here are: '
+      f'{", ".join(below) or "nothing"}.')
+
+
+def _nothing(prefix: str, name: str) -> Exception:
+  """Makes the error for a name that means nothing on this machine."""
+  if name in pointmaze_tasks.task_names():
+    return FileNotFoundError(
+        f'the dataset of {name} is not at {pointmaze.dataset_path(name)}; make '
+        f'it by: python -m acme_msg.datasets.pointmaze {name}')
+  if prefix == 'd4rl' or (not prefix and name in d4rl_tasks.FILES):
+    try:
+      d4rl.find(name)
+    except (FileNotFoundError, ValueError) as error:
+      return error
+  ways = []
+  if prefix in ('', 'tfds') and _TFDS_NAME.fullmatch(name):
+    ways.append(
+        'TFDS has not prepared it (set TFDS_DATA_DIR to look elsewhere); to '
+        'download it: python -c "import tensorflow_datasets as tfds; '
+        f'tfds.builder({name!r}).download_and_prepare()"')
+  if prefix in ('', 'minari') and re.search(r'-v\d+$', name):
+    ways.append(
+        f'Minari has it not in {minari_data.root()} (set MINARI_DATASETS_PATH '
+        f'to look elsewhere); to download it: minari download {name}')
+  meant = _KINDS[prefix] if prefix else ', '.join(_KINDS.values())
+  return FileNotFoundError(
+      f'--dataset={name!r} is nothing on this machine: neither a path, nor the '
+      f'name of a dataset (looked for: {meant}). ' + '. '.join(ways))

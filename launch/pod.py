@@ -1,0 +1,209 @@
+"""Runs an experiment on many hosts: the same command on every one of them.
+
+`python -m acme_msg.launch.pod`, on all workers of a TPU slice or as the tasks
+of a SLURM job, needs no more: the hosts are found in the environment. Elsewhere
+`--coordinator_address`, `--num_processes` and `--process_id` name them.
+
+Each host runs a program of its own with one of the learner's processes. That of
+host 0 has the data node and the evaluators, too.
+"""
+
+import dataclasses
+import functools
+from typing import Any, NamedTuple, Optional
+
+from absl import flags
+import courier
+from jax._src import clusters
+from jax._src import distributed
+import launchpad as lp
+
+from . import command_line
+from . import data as data_lib
+from . import experiment as experiment_lib
+from . import hosts
+from . import learner as learner_lib
+from . import lifetime
+from . import local
+from . import plan
+from . import program as program_lib
+from . import run_directory
+
+FLAGS = flags.FLAGS
+
+# Under which host 0 tells the others where the data node is.
+_DATA = 'acme_msg/pod/data'
+# Seconds for which they wait to be told.
+_TELLING_SECS = 60
+
+
+class Host(NamedTuple):
+  """One of the hosts.
+
+  Attributes:
+    coordinator_address: 'host:port' at which they meet, on host 0.
+    count: H.
+    index: of this one.
+  """
+  coordinator_address: str
+  count: int
+  index: int
+
+  @property
+  def first(self) -> str:
+    """The name under which the others reach host 0."""
+    return self.coordinator_address.rpartition(':')[0]
+
+
+def find_host(coordinator_address: Optional[str] = None,
+              num_processes: Optional[int] = None,
+              process_id: Optional[int] = None) -> Host:
+  """Returns which host this is; JAX does nothing yet.
+
+  Args:
+    coordinator_address: 'host:port' on the machine of process 0.
+    num_processes: H.
+    process_id: this host's index. All are given, or none: then the environment
+      is asked, for the metadata of a TPU slice, SLURM or Open MPI.
+
+  Raises:
+    ValueError: if some are missing or make no sense, or if there are none and
+      the environment does not tell.
+  """
+  given = (coordinator_address, num_processes, process_id)
+  if given == (None, None, None):
+    try:
+      *given, _ = clusters.ClusterEnv.auto_detect_unset_distributed_params(
+          None, None, None, None, None, initialization_timeout=300)
+    except (KeyError, RuntimeError, ValueError) as e:
+      raise ValueError(
+          f'The environment does not tell which hosts there are: {e!r}. Give '
+          '--coordinator_address, --num_processes and --process_id.') from e
+    if None in given:
+      raise ValueError(
+          'This is no worker of a TPU slice and no task of SLURM or Open MPI: '
+          'give --coordinator_address, --num_processes and --process_id.')
+  hosts.check(*given)
+  return Host(*given)
+
+
+def _join(host: Host, unused_index: int, data: lp.Address,
+          unused_learner: lp.Address) -> hosts.Hosts:
+  """Joins as host 0, and tells the others where the data node is."""
+  joined = hosts.join(*host)
+  port = data.resolve().rpartition(':')[2]
+  distributed.global_state.client.key_value_set(_DATA, f'{host.first}:{port}')
+  return joined
+
+
+class _DataOfFirstHost:
+  """The client of host 0's data node, for use once the hosts have joined."""
+
+  @property
+  def futures(self) -> Any:
+    return self._client.futures
+
+  @functools.cached_property
+  def _client(self) -> courier.Client:
+    return courier.Client(
+        distributed.global_state.client.blocking_key_value_get(
+            _DATA, 1_000 * _TELLING_SECS))
+
+
+def make_program(
+    experiment: experiment_lib.ExperimentConfig, host: Host) -> lp.Program:
+  """Returns the part of the experiment's program that runs on a host.
+
+  Args:
+    experiment: what to run; its `num_learner_hosts` is the number of hosts.
+    host: the host.
+  """
+  if host.index == 0:
+    return program_lib.make_program(
+        experiment, functools.partial(_join, host),
+        functools.partial(data_lib.DataNode, host=host.first),
+        first_learner_only=True)
+  program = lp.Program('acme_msg')
+  with program.group('learner'):
+    program.add_node(lp.CourierNode(
+        learner_lib.LearnerNode, experiment, _DataOfFirstHost(),
+        functools.partial(hosts.join, *host)))
+  return program
+
+
+def launch(experiment: experiment_lib.ExperimentConfig, host: Host) -> None:
+  """Runs a host's part of an experiment, and returns when it is over.
+
+  Every host must call it, with the same experiment and a `root_dir` that all of
+  them share. Otherwise as `local.launch`: a host that fails or is told to stop
+  ends all of them.
+
+  Args:
+    experiment: what to run.
+    host: this host.
+
+  Raises:
+    ValueError: if `root_dir` holds a run with other settings.
+    local.ProgramError: if the program ended before the run was finished.
+  """
+  experiment = _on_hosts(experiment, host)
+  run_directory.check(experiment)
+  local.run_program(
+      make_program(experiment, host), experiment, local.resources())
+
+
+def _on_hosts(experiment: experiment_lib.ExperimentConfig,
+              host: Host) -> experiment_lib.ExperimentConfig:
+  return dataclasses.replace(experiment, num_learner_hosts=host.count)
+
+
+def _plan(experiment: experiment_lib.ExperimentConfig, host: Host) -> str:
+  """Returns what all hosts would start."""
+  envs = {group: {name: value for name, value in process.env.items()
+                  if name != lifetime.LAUNCHER_PID}
+          for group, process in local.resources().items()}
+
+  def node(name, index, address=''):
+    here = ', this one' if index == host.index else ''
+    where = f'host {index} of {host.count}{here}'
+    group = name.split('/')[0]
+    devices = 'all that JAX finds there' if group == 'learner' else 'CPU'
+    return plan.Node(name, where, devices, address, envs[group])
+
+  learners = [
+      node(f'learner/{index}', index,
+           f'meets the others at {host.coordinator_address}')
+      for index in range(host.count)]
+  evaluators = [node(f'evaluator/{index}', 0)
+                for index in range(experiment.num_evaluators)]
+  data = node('data/0', 0, f'{host.first}, at a port that host 0 tells')
+  return plan.describe(experiment, [data, *learners, *evaluators])
+
+
+def main(experiment: experiment_lib.ExperimentConfig) -> None:
+  """Launches the experiment as the flags say."""
+  host = find_host(
+      FLAGS.coordinator_address, FLAGS.num_processes, FLAGS.process_id)
+  if FLAGS.dry_run:
+    experiment = _on_hosts(experiment, host)
+    run_directory.check(experiment)
+    print(_plan(experiment, host))
+  else:
+    launch(experiment, host)
+
+
+def command() -> None:
+  """Runs the command line."""
+  flags.DEFINE_string(
+      'coordinator_address', None,
+      "'host:port' of host 0, with a port that is free there. Given with the "
+      'next two; without them the environment is asked.')
+  flags.DEFINE_integer('num_processes', None, 'The number of hosts.')
+  flags.DEFINE_integer('process_id', None, 'Which host this is, from 0 on.')
+  command_line.run(main)
+
+
+if __name__ == '__main__':
+  # By its own name, under which the nodes' processes find it, too.
+  from . import pod
+  pod.command()

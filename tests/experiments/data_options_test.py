@@ -1,0 +1,82 @@
+"""Tests of runs with options on their data."""
+
+import jax
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from acme_msg.datasets import selection
+from acme_msg.datasets import sources
+from acme_msg.experiments import agents
+from acme_msg.experiments import report
+from acme_msg.experiments import settings
+from acme_msg.launch import checkpointing
+from acme_msg.launch import local
+
+from acme.utils import counting
+from acme.utils import loggers
+
+_OPTIONS = selection.DataOptions(top_fraction=.5, n_step=3)
+
+
+def _make(path, root_dir='nowhere', **changes):
+  agents.parse_gin([], [f'msg.config.MSGConfig.{option}' for option in (
+      'num_sgd_steps_per_step=5', 'ensemble_size=2', 'batch_size=8',
+      'num_bc_iters=0', 'actor_network_hidden_sizes=(8,)',
+      'critic_network_hidden_sizes=(8,)')])
+  return settings.make_experiment(**{
+      'algorithm': 'msg', 'task_class': 'pointmaze',
+      'task_name': 'pointmaze-umaze-diverse', 'root_dir': str(root_dir),
+      'seed': 1, 'num_steps': 4, 'eval_every_steps': 2, 'episodes_per_eval': 1,
+      'dataset': path, **changes})
+
+
+@pytest.mark.parametrize('data_mode', ['resident', 'stream'])
+def test_run_on_chosen_normalised_data(pointmaze_file, tmp_path, data_mode):
+  experiment = _make(
+      pointmaze_file, tmp_path, data_options=_OPTIONS,
+      normalize_observations=True, data_mode=data_mode)
+  local.run_local(experiment)
+  assert report.draw(experiment) == [str(tmp_path / 'learning_curve.png')]
+  model = tf.saved_model.load(report.export_policy(experiment))
+
+  # The exported policy is that of the learner, with the data's statistics.
+  spec = experiment.environment_spec()
+  networks = experiment.network_factory(spec)
+  data = sources.load(
+      sources.find(pointmaze_file), 'pointmaze-umaze-diverse', _OPTIONS)
+  learner = experiment.builder.make_learner(
+      jax.random.PRNGKey(5), networks, data,
+      lambda *_, **__: loggers.NoOpLogger(), spec)
+  checkpointing.CheckpointManager(str(tmp_path)).restore(
+      learner, counting.Counter())
+  params = learner.get_variables(list(experiment.variables))
+  np.testing.assert_allclose(
+      params[-1].mean, data.observation.mean(axis=0), rtol=1e-4)
+  policy = experiment.builder.make_policy(networks, spec, True)
+  observation = data.observation[7]
+  np.testing.assert_allclose(
+      model.act(observation, 3),
+      policy(params, jax.random.PRNGKey(3), observation[None])[0], atol=1e-5)
+
+
+def test_record_tells_what_differs_from_the_defaults(pointmaze_file):
+  assert 'data' not in _make(pointmaze_file).config
+  assert _make(
+      pointmaze_file, data_options=_OPTIONS, data_mode='stream',
+      shuffle_buffer=5000).config['data'] == {
+          'top_fraction': .5, 'n_step': 3, 'data_mode': 'stream',
+          'shuffle_buffer': 5000}
+
+
+def test_returns_of_several_steps_have_the_agents_discount(pointmaze_file):
+  data = _make(pointmaze_file, data_options=_OPTIONS).dataset_factory()
+  # Where an episode does not end before.
+  np.testing.assert_allclose(np.median(data.discount), .99 ** 2, rtol=1e-6)
+
+
+def test_streamed_data_is_read_in_blocks(pointmaze_file):
+  factory = _make(pointmaze_file, data_mode='stream').dataset_factory
+  blocks = list(factory())
+  assert sum(len(block.reward) for block in blocks) == len(
+      _make(pointmaze_file).dataset_factory().reward)
