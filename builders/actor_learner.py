@@ -139,7 +139,8 @@ class ActorLearnerBuilder(builders.GenericActorLearnerBuilder):
     samples = datasets.make_reverb_dataset(
         server_address=replay_client.server_address, table=_TABLE,
         batch_size=self._builder.transitions_per_step, num_parallel_calls=1)
-    return (self._transform(sample.data)
+    # Reverb's are named tuples of its own.
+    return (self._transform(types.Transition(*sample.data))
             for sample in samples.as_numpy_iterator())
 
   def make_adder(

@@ -1,11 +1,12 @@
 """Trains offline in the `OfflineDistributedLayout` of Acme 0.4.0.
 
 The layout makes a Launchpad program of a counter, a learner and evaluators. It
-asks for functions instead of a builder; any `OfflineBuilder` gives them.
+asks for functions instead of a builder; any `OfflineBuilder` gives them. Its
+nodes are threads here: processes of their own would import Acme 0.4.0 before
+`acme_msg` has restored what that misses in JAX.
 
 Usage:
-  python -m acme_msg.experiments.examples.offline_distributed_layout \
-    --lp_launch_type=local_mp --lp_terminal=current_terminal
+  python -m acme_msg.experiments.examples.offline_distributed_layout
 """
 
 from typing import Any, Callable
@@ -79,7 +80,7 @@ def main(argv):
   lp.launch(make_program(
       small.builder, small.network_factory, task.dataset_factory,
       task.environment_factory, 'runs/examples/offline_distributed_layout',
-      num_gradient_steps=10_000))
+      num_gradient_steps=10_000), launch_type='local_mt')
 
 
 if __name__ == '__main__':

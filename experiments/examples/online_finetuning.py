@@ -1,9 +1,10 @@
 """Trains offline for a while, then goes on online, in Acme 0.4.0.
 
-The offline learner's state becomes that of the online learner, which learns
-from the transitions that its own policy adds to a Reverb table. The networks
-are the same, the other options need not be: who can try things out may be less
-pessimistic.
+The offline learner's state becomes that of the online learner. Half of what
+that learns from is what its own policy adds to a Reverb table, half is still
+the dataset: without it a policy that goes astray sees no more goals to learn
+from. The networks are the same, the other options need not be: who can try
+things out may be less pessimistic.
 
 Usage:
   python -m acme_msg.experiments.examples.online_finetuning
@@ -27,6 +28,7 @@ from . import small
 from ... import builders
 from ...builders import actor_learner
 from ...builders import base
+from ...builders import batches
 from ...datasets import rewards
 
 
@@ -44,6 +46,34 @@ def mean_return(builder: base.FeedForwardBuilder, networks: Any,
       [loop.run_episode()['episode_return'] for _ in range(num_episodes)])
 
 
+def add_half(
+    transform: Callable[[types.Transition], types.Transition],
+    dataset: types.Transition,
+    batch_size: int,
+    random_key: jax.Array,
+) -> Callable[[types.Transition], types.Transition]:
+  """Lets every second row of batches from actors be one of a dataset.
+
+  Args:
+    transform: what the dataset's loader did to it, for the actors' rows.
+    dataset: the whole dataset.
+    batch_size: of the batches, an even number.
+    random_key: determines the dataset's rows.
+
+  Returns:
+    A function from batches `[batch_size, ...]` to such batches.
+  """
+  known = batches.sample_batches(
+      dataset._replace(extras=()), batch_size // 2, random_key)
+
+  def mix(batch: types.Transition) -> types.Transition:
+    return jax.tree.map(
+        lambda x, y: np.stack([x[::2], y], axis=1).reshape(x.shape),
+        transform(batch), next(known))
+
+  return mix
+
+
 def run(
     offline_builder: base.FeedForwardBuilder,
     online_builder: base.FeedForwardBuilder,
@@ -56,7 +86,7 @@ def run(
     num_env_steps: int,
     env_steps_per_learner_step: int,
     min_replay_size: int,
-    num_eval_episodes: int = 20,
+    num_eval_episodes: int,
     seed: int = 0,
 ) -> Tuple[float, float]:
   """Trains offline, then online.
@@ -65,7 +95,7 @@ def run(
     offline_builder: the agent that learns from the dataset.
     online_builder: the same agent, perhaps with other options.
     network_factory: maps an environment spec to the networks of both.
-    dataset: what is learned from at first.
+    dataset: what is learned from at first, and half of it then.
     transform: what the dataset's loader did to it, for the data from actors.
     environment: where it is learned and evaluated.
     num_offline_steps: learner steps on the dataset.
@@ -94,7 +124,10 @@ def run(
   agent = acme_layout.LocalLayout(
       seed, spec,
       actor_learner.ActorLearnerBuilder(
-          online_builder, spec, state=offline.save(), transform=transform),
+          online_builder, spec, state=offline.save(),
+          transform=add_half(
+              transform, dataset, online_builder.transitions_per_step,
+              jax.random.PRNGKey(seed))),
       networks,
       online_builder.make_policy(networks, spec, evaluation=False),
       min_replay_size=min_replay_size,
@@ -119,7 +152,7 @@ ONLINE_CONFIG = dataclasses.replace(
     # It would clone its own actions.
     num_bc_iters=0,
     # Reverb's samples are dearer than those of a resident dataset.
-    num_sgd_steps_per_step=10, batch_size=64)
+    batch_size=64)
 
 
 def main(argv):
@@ -129,8 +162,9 @@ def main(argv):
   before, after = run(
       small.builder, builders.MSGBuilder(ONLINE_CONFIG), small.network_factory,
       task.dataset_factory(), antmaze_rewards, task.environment_factory(0),
-      num_offline_steps=10, num_env_steps=10_000,
-      env_steps_per_learner_step=10, min_replay_size=2000)
+      num_offline_steps=20, num_env_steps=10_000,
+      env_steps_per_learner_step=50, min_replay_size=2000,
+      num_eval_episodes=20)
   print(f'Mean return: {before:.2f} offline, {after:.2f} after fine-tuning.')
 
 

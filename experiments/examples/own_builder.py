@@ -3,7 +3,8 @@
 The agent is a behaviour cloner by mean squared error, written against Acme's
 interface alone: its learner draws batches from an iterator, as Acme's learners
 do, and `BatchingBuilder` makes them of the whole dataset that the program's
-data node serves.
+data node serves. It acts with noise, as a Gaussian policy of a fixed scale:
+without, it would stay at the first wall that it runs into.
 
 Usage:
   python -m acme_msg.experiments.examples.own_builder
@@ -27,6 +28,7 @@ from ...launch import experiment as experiment_lib
 from ...launch import local
 
 _BATCH_SIZE = 256
+_ACTION_NOISE = 0.5
 
 
 def make_network(spec):
@@ -82,7 +84,12 @@ class ClonerBuilder:
                          counter, logger_fn('learner', 'learner_steps'))
 
   def make_policy(self, networks, environment_spec, evaluation):
-    return lambda params, key, observation: networks.apply(params, observation)
+    def policy(params, key, observation):
+      action = networks.apply(params, observation)
+      noise = _ACTION_NOISE * jax.random.normal(key, action.shape)
+      return jnp.clip(action + noise, -1., 1.)
+
+    return policy
 
   def make_actor(self, random_key, policy, environment_spec,
                  variable_source=None):
