@@ -162,7 +162,7 @@ def main(argv):
   before, after = run(
       small.builder, builders.MSGBuilder(ONLINE_CONFIG), small.network_factory,
       task.dataset_factory(), antmaze_rewards, task.environment_factory(0),
-      num_offline_steps=20, num_env_steps=10_000,
+      num_offline_steps=1, num_env_steps=10_000,
       env_steps_per_learner_step=50, min_replay_size=2000,
       num_eval_episodes=20)
   print(f'Mean return: {before:.2f} offline, {after:.2f} after fine-tuning.')
