@@ -91,8 +91,8 @@ class ActorLearnerBuilder(builders.GenericActorLearnerBuilder):
     if dataset_factory is None and needed:
       raise ValueError(
           f'{" and ".join(needed)} needs the data\'s next actions, which are '
-          'not known when actors add a transition to the table. Turn the option '
-          'off, or learn from a dataset.')
+          'not known when actors add a transition to the table. Turn the '
+          'option off, or learn from a dataset.')
     self._builder = builder
     self._environment_spec = environment_spec
     self._dataset_factory = dataset_factory

@@ -10,16 +10,16 @@ what it aims at is drawn per episode, by the task's protocol:
   * 'diverse': from any free cell to any other.
 
 Reaching a goal does not end an episode: the controller hovers there until the
-episode is cut. Afterwards rewards are written for the goal of evaluation alone: a step whose
-next position is within reach of it has reward 1 and is terminal, and the rows
-after it go on, as in D4RL's v2 files. See the D4RL paper, appendix on AntMaze:
-https://arxiv.org/abs/2004.07219.
+episode is cut. Afterwards rewards are written for the goal of evaluation alone:
+a step whose next position is within reach of it has reward 1 and is terminal,
+and the rows after it go on, as in D4RL's v2 files. See the D4RL paper, appendix
+on AntMaze: https://arxiv.org/abs/2004.07219.
 
 Two things differ from D4RL. The point is faster than the ant, and in episodes
 of 700 and 1000 steps it would hover nearly all of the time: `EPISODE_STEPS` is
-what most ways need. And in 'play' and 'diverse' no way is longer than 80% of the
-one that evaluation asks for: no episode shows all of it, and a policy has to
-stitch it from pieces. An imitator of the data stops at other goals.
+what most ways need. And in 'play' and 'diverse' no way is longer than 80% of
+the one that evaluation asks for: no episode shows all of it, and a policy has
+to stitch it from pieces. An imitator of the data stops at other goals.
 
 Usage:
   python -m acme_msg.datasets.pointmaze pointmaze-umaze-diverse
@@ -56,8 +56,8 @@ _ACTION_NOISE = 0.2
 # leads to has to be in the data, or else a policy may come to hope for it.
 _NOISE = 1.3
 # The controller: force per unit of distance and per unit of speed, and the
-# distance, on each axis, at which it turns to the next cell. An episode's greatest force is
-# drawn, for the velocities to differ.
+# distance, on each axis, at which it turns to the next cell. An episode's
+# greatest force is drawn, for the velocities to differ.
 _GAIN = 1.0
 _BRAKE = 0.25
 _TURNING_DISTANCE = 1.0

@@ -16,7 +16,6 @@ from . import plots
 from .. import networks as networks_lib
 from ..environments import mazes
 from ..environments import pointmaze
-from ..launch import checkpointing
 from ..networks import tanh_normal
 
 # Units of length between the positions at which values are drawn.
@@ -43,27 +42,6 @@ class Trajectory(NamedTuple):
   positions: np.ndarray
   goal: np.ndarray
   success: bool
-
-
-def load_params(root_dir: str, networks: networks_lib.MSGNetworks,
-                ) -> Tuple[Any, Any]:
-  """Reads the params of policy and critics from a run's last checkpoint.
-
-  Args:
-    root_dir: the run's directory, an absolute path.
-    networks: those that the run trains.
-
-  Returns:
-    (policy params, critic params), as NumPy arrays.
-
-  Raises:
-    ValueError: if there is no checkpoint, or one of other networks.
-  """
-  key = jax.random.PRNGKey(0)
-  variables = checkpointing.restore_variables(root_dir, {
-      'policy_params': jax.eval_shape(networks.policy.init, key),
-      'critic_params': jax.eval_shape(networks.critic.init, key)})
-  return variables['policy_params'], variables['critic_params']
 
 
 def rollouts(task_name: str, policy: Callable[..., jax.Array], params: Any,

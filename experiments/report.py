@@ -1,7 +1,8 @@
 """What a finished run leaves to look at: results, pictures, the policy."""
 
+import dataclasses
 import os
-from typing import List
+from typing import Any, List, Optional, Sequence, Tuple
 
 from acme import types
 import jax
@@ -53,21 +54,46 @@ def draw(experiment: experiment_lib.ExperimentConfig) -> List[str]:
   spec = experiment.environment_spec()
   networks = experiment.network_factory(spec)
   if (record['task_class'] != 'pointmaze'
-      or not isinstance(networks, networks_lib.MSGNetworks)
-      # The picture's networks are given positions as they are.
-      or isinstance(experiment.builder, builders.NormalizingBuilder)):
+      or not isinstance(networks, networks_lib.MSGNetworks)):
     return [curve]
   picture = os.path.join(root_dir, 'maze.png')
-  policy_params, critic_params = maze_picture.load_params(root_dir, networks)
   trajectories = maze_picture.rollouts(
       record['task_name'],
       experiment.builder.make_policy(networks, spec, True),
-      _acting_params(experiment, networks),
-      _NUM_TRAJECTORIES, experiment.seed)
+      _acting_params(experiment), _NUM_TRAJECTORIES, experiment.seed)
   maze_picture.draw(
-      picture, record['task_name'], networks, policy_params, critic_params,
+      picture, record['task_name'], *trained_networks(experiment),
       _some_data(experiment), trajectories)
   return [curve, picture]
+
+
+def trained_networks(
+    experiment: experiment_lib.ExperimentConfig,
+) -> Tuple[networks_lib.MSGNetworks, Any, Any]:
+  """Reads what MSG has learned from a run's last checkpoint.
+
+  Args:
+    experiment: a run of MSG.
+
+  Returns:
+    Policy and critics, which take observations as the environment gives them,
+    then the policy's params and all members', as NumPy arrays.
+
+  Raises:
+    ValueError: if there is no checkpoint, or one of other networks.
+  """
+  networks = experiment.network_factory(experiment.environment_spec())
+  params, statistics = _load_params(experiment, ['policy', 'critic'])
+  if statistics:
+    def normalized(apply):
+      return lambda params, observation, *args: apply(
+          params, statistics.apply(observation), *args)
+
+    networks = networks_lib.MSGNetworks(
+        networks.policy._replace(apply=normalized(networks.policy.apply)),
+        dataclasses.replace(
+            networks.critic, apply=normalized(networks.critic.apply)))
+  return (networks, *params)
 
 
 def export_policy(experiment: experiment_lib.ExperimentConfig) -> str:
@@ -89,7 +115,7 @@ def export_policy(experiment: experiment_lib.ExperimentConfig) -> str:
   networks = experiment.network_factory(spec)
   saved_model.export(
       path, experiment.builder.make_policy(networks, spec, True),
-      _acting_params(experiment, networks), spec.observations.shape[0])
+      _acting_params(experiment), spec.observations.shape[0])
   return path
 
 
@@ -99,23 +125,32 @@ def _some_data(experiment) -> types.Transition:
   return dataset if isinstance(dataset, types.Transition) else next(dataset)
 
 
-def _acting_params(experiment, networks):
+def _acting_params(experiment):
   """The final params of the policy that is evaluated."""
-  key = jax.random.PRNGKey(0)
-  networks = {'policy': getattr(networks, 'policy', networks),
-              'critic': getattr(networks, 'critic', None)}
-  names = [name for name in experiment.variables if name in networks]
-  like = {f'{name}_params': jax.eval_shape(networks[name].init, key)
-          for name in names}
-  normalized = isinstance(experiment.builder, builders.NormalizingBuilder)
-  if normalized:
-    observation = jax.ShapeDtypeStruct(
-        experiment.environment_spec().observations.shape, np.float32)
-    like = {'learner': like, 'statistics': normalizing.Statistics(
-        observation, observation)}
-  restored = checkpointing.restore_variables(experiment.root_dir, like)
-  own = restored['learner'] if normalized else restored
-  params = [own[f'{name}_params'] for name in names]
-  if normalized:
-    params.append(restored['statistics'])
+  params, statistics = _load_params(experiment, [
+      name for name in experiment.variables if name in ('policy', 'critic')])
+  if statistics:
+    params.append(statistics)
   return params if len(params) > 1 else params[0]
+
+
+def _load_params(
+    experiment: experiment_lib.ExperimentConfig, names: Sequence[str],
+) -> Tuple[List[Any], Optional[normalizing.Statistics]]:
+  """Reads the params of 'policy' or 'critic', and any statistics with them."""
+  spec = experiment.environment_spec()
+  networks = experiment.network_factory(spec)
+  key = jax.random.PRNGKey(0)
+  # Cloning's networks are the policy.
+  like = {f'{name}_params': jax.eval_shape(
+      getattr(networks, name, networks).init, key) for name in names}
+  if not isinstance(experiment.builder, builders.NormalizingBuilder):
+    own = checkpointing.restore_variables(experiment.root_dir, like)
+    statistics = None
+  else:
+    observation = jax.ShapeDtypeStruct(spec.observations.shape, np.float32)
+    restored = checkpointing.restore_variables(experiment.root_dir, {
+        'learner': like,
+        'statistics': normalizing.Statistics(observation, observation)})
+    own, statistics = restored['learner'], restored['statistics']
+  return [own[f'{name}_params'] for name in names], statistics

@@ -16,8 +16,8 @@ LoggerFn = Callable[..., loggers.Logger]
 # before anything, Reverb for one, has TensorFlow look for them.
 tf.config.set_visible_devices([], 'GPU')
 
-# The learner's rows are thinned and stay in files: twenty metrics are no line to
-# read, and `progress` shows in the terminal what there is to follow.
+# The learner's rows are thinned and stay in files: twenty metrics are no line
+# to read, and `progress` shows in the terminal what there is to follow.
 _LEARNER = 'learner'
 _SECONDS_BETWEEN_ROWS = 1.
 

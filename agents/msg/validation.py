@@ -23,7 +23,8 @@ def _validate_ranges(config):
       "use 'tree_deep_ensembles'.")
   options.require_choice(config, 'ensemble_method', networks.ENSEMBLE_METHODS)
   options.require_choice(config, 'td_target_method', TD_TARGET_METHODS)
-  options.require_choice(config, 'behavior_regularization_type', REGULARIZATION_TYPES)
+  options.require_choice(
+      config, 'behavior_regularization_type', REGULARIZATION_TYPES)
   options.require_choice(config, 'networks_init_type', networks.INIT_TYPES)
   options.require_choice(config, 'eval_mode', (None,) + EVAL_MODES)
   options.require_choice(config, 'std_ddof', (0, 1))

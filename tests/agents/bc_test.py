@@ -134,4 +134,5 @@ def test_refuses_devices_that_leave_a_rest():
   with pytest.raises(ValueError, match=r'batch_size=8 .*3 devices.*\[1, 2, 4'):
     bc.BCLearner(_make_policy(), bc.BCConfig(batch_size=8),
                  jax.random.PRNGKey(0), _demonstrations(),
-                 logger=loggers.NoOpLogger(), devices=jax.local_devices()[:1] * 3)
+                 logger=loggers.NoOpLogger(),
+                 devices=jax.local_devices()[:1] * 3)

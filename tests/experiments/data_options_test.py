@@ -1,5 +1,7 @@
 """Tests of runs with options on their data."""
 
+import functools
+
 import jax
 import numpy as np
 import pytest
@@ -37,7 +39,8 @@ def test_run_on_chosen_normalised_data(pointmaze_file, tmp_path, data_mode):
       pointmaze_file, tmp_path, data_options=_OPTIONS,
       normalize_observations=True, data_mode=data_mode)
   local.run_local(experiment)
-  assert report.draw(experiment) == [str(tmp_path / 'learning_curve.png')]
+  assert report.draw(experiment) == [
+      str(tmp_path / 'learning_curve.png'), str(tmp_path / 'maze.png')]
   model = tf.saved_model.load(report.export_policy(experiment))
 
   # The exported policy is that of the learner, with the data's statistics.
@@ -58,6 +61,17 @@ def test_run_on_chosen_normalised_data(pointmaze_file, tmp_path, data_mode):
   np.testing.assert_allclose(
       model.act(observation, 3),
       policy(params, jax.random.PRNGKey(3), observation[None])[0], atol=1e-5)
+
+  # So are the networks that the picture shows.
+  plain, *found = report.trained_networks(experiment)
+  jax.tree.map(np.testing.assert_array_equal, found, params[:1] + (
+      learner.get_variables(['critic'])))
+  seen = params[-1].apply(observation[None])
+  for i, args in enumerate([(), (data.action[7][None],)]):
+    jax.tree.map(
+        functools.partial(np.testing.assert_allclose, rtol=1e-5),
+        plain[i].apply(found[i], observation[None], *args),
+        networks[i].apply(found[i], seen, *args))
 
 
 def test_record_tells_what_differs_from_the_defaults(pointmaze_file):

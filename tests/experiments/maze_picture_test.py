@@ -1,9 +1,7 @@
-"""Tests of the picture of a maze, and of where its contents come from."""
+"""Tests of the picture of a maze."""
 
 from acme import specs
 from acme import types
-from acme.utils import counting
-from acme.utils import loggers
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,7 +14,6 @@ from acme_msg.builders import msg as msg_builder
 from acme_msg.environments import pointmaze
 from acme_msg.experiments import maze_picture
 from acme_msg.experiments import plots
-from acme_msg.launch import checkpointing
 
 _TASK = 'pointmaze-umaze-diverse'
 _CORNERS = np.array([[8., 0.], [8., 8.], [0., 8.]], np.float32)
@@ -126,32 +123,3 @@ def test_successes_and_failures_have_their_colours(
     count[name] = [_pixels(path, color) for color in plots.COLORS[:2]]
   assert count['good'][0] > count['bad'][0] + 500
   assert sorted(p.name for p in tmp_path.iterdir()) == ['bad.png', 'good.png']
-
-
-@pytest.mark.parametrize('options', [
-    dict(use_double_q=True), dict(ensemble_method='multi_head')])
-def test_params_of_a_run_are_its_learners(tmp_path, options):
-  config = _config(**options)
-  networks, spec = _networks(config)
-  builder = msg_builder.MSGBuilder(config)
-  counter = counting.Counter()
-  learner = builder.make_learner(
-      jax.random.PRNGKey(3), networks, _dataset(),
-      lambda *args, **kwargs: loggers.NoOpLogger(), spec,
-      counter=counting.Counter(counter, prefix='learner'))
-  learner.step()
-  root_dir = str(tmp_path)
-  with pytest.raises(ValueError, match='no complete checkpoint'):
-    maze_picture.load_params(root_dir, networks)
-  manager = checkpointing.CheckpointManager(root_dir)
-  manager.save(1, learner, counter)
-  manager.close()
-
-  found = maze_picture.load_params(root_dir, networks)
-  expected = tuple(learner.get_variables(['policy', 'critic']))
-  assert jax.tree.structure(found) == jax.tree.structure(expected)
-  jax.tree.map(np.testing.assert_array_equal, found, expected)
-
-  others, _ = _networks(_config(ensemble_size=5, **options))
-  with pytest.raises(ValueError, match='does not hold what these networks'):
-    maze_picture.load_params(root_dir, others)

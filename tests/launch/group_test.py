@@ -65,7 +65,8 @@ def test_stopped_group_goes_on_in_streamed_data(tmp_path, monkeypatch):
   root_dir = str(tmp_path / 'run')
   # Neither checkpoint nor evaluation is due before the end.
   arguments = [maze.__file__, root_dir, '1', 'num_learner_hosts=2',
-               'data_mode=stream', 'num_steps=150', 'eval_every_steps=150']
+               'data_mode=stream', 'normalize=1', 'num_steps=150',
+               'eval_every_steps=150']
   with programs.Program(arguments, tmp_path / 'output') as program:
     metrics = tmp_path / 'run' / 'logs' / 'learner.csv'
     program.wait_until(lambda: metrics.exists() and metrics.stat().st_size)

@@ -34,10 +34,12 @@ def load_dataset():
       sources.find(pointmaze.ensure(TASK, num_transitions=1000), TASK), TASK)
 
 
-def make_experiment(root_dir, **fields):
+def make_experiment(root_dir, normalize=False, **fields):
   """Returns an experiment of 40 x 2 gradient steps, evaluated 10 times."""
   config = make_config()
   builder = builders.MSGBuilder(config)
+  if normalize:
+    builder = builders.NormalizingBuilder(builder)
   return experiment_lib.ExperimentConfig(
       builder=builder,
       network_factory=functools.partial(
