@@ -1,12 +1,11 @@
 """Trains offline in the `OfflineDistributedLayout` of Acme 0.4.0.
 
 The layout makes a Launchpad program of a counter, a learner and evaluators. It
-asks for functions instead of a builder; any `OfflineBuilder` gives them. Its
-nodes are threads here: processes of their own would import Acme 0.4.0 before
-`acme_msg` has restored what that misses in JAX.
+asks for functions instead of a builder; any `OfflineBuilder` gives them.
 
-Usage:
-  python -m acme_msg.experiments.examples.offline_distributed_layout
+Usage, with nodes in processes, or by default in threads:
+  python -m acme_msg.experiments.examples.offline_distributed_layout \
+      --lp_launch_type=local_mp
 """
 
 from typing import Any, Callable
@@ -25,6 +24,7 @@ import launchpad as lp
 
 from . import small
 from ...builders import base
+from ...builders import processes
 
 
 def make_program(
@@ -68,9 +68,10 @@ def make_program(
         counter=counting.Counter(counter, prefix='evaluator'),
         logger=loggers.make_default_logger('evaluator', save_data=False))
 
-  return acme_layout.OfflineDistributedLayout(
+  layout = acme_layout.OfflineDistributedLayout(
       seed, lambda: network_factory(spec), make_learner, [make_evaluator],
-      max_number_of_steps=num_gradient_steps, workdir=directory).build()
+      max_number_of_steps=num_gradient_steps, workdir=directory)
+  return processes.import_acme_msg_first(layout.build())
 
 
 def main(argv):
@@ -80,7 +81,7 @@ def main(argv):
   lp.launch(make_program(
       small.builder, small.network_factory, task.dataset_factory,
       task.environment_factory, 'runs/examples/offline_distributed_layout',
-      num_gradient_steps=10_000), launch_type='local_mt')
+      num_gradient_steps=10_000))
 
 
 if __name__ == '__main__':
