@@ -1,9 +1,10 @@
 """Every variant on 1 to 8 devices: the same numbers as on one.
 
-A process with eight forced CPU devices (this file as a program) runs all cases;
-the tests look at what it found.
+Processes with eight forced CPU devices each (this file as a program) share the
+cases; the tests look at what they found.
 """
 
+import functools
 import os
 import pathlib
 import pickle
@@ -54,6 +55,8 @@ _METHOD_CASES = {
         ('unsplit', _UNSPLIT, ('shared_mean', 'shared_lcb')))
     for method in methods}
 _NUM_UPDATES = 50
+# Compiling is most of the work, and uses one core.
+_NUM_PROCESSES = 2
 
 
 class _Run(NamedTuple):
@@ -148,29 +151,38 @@ def _run_cloning(loss):
   return states
 
 
-def _main(path):
+def _main(path, process):
   assert len(jax.local_devices()) == 8
-  results = {name: _run_case(name) for name in _RUNS}
-  results['batches'] = _run_batches()
-  results['cloning'] = {loss: _run_cloning(loss) for loss in ('mle', 'mse')}
+  work = {
+      **{name: functools.partial(_run_case, name) for name in _RUNS},
+      'batches': _run_batches,
+      'cloning': lambda: {loss: _run_cloning(loss) for loss in ('mle', 'mse')}}
+  own = list(work)[int(process)::_NUM_PROCESSES]
   with open(path, 'wb') as f:
-    pickle.dump(results, f)
+    pickle.dump({name: work[name]() for name in own}, f)
 
 
 @pytest.fixture(scope='module')
 def results(tmp_path_factory):
-  path = tmp_path_factory.mktemp('devices') / 'results.pickle'
-  process = subprocess.run(
-      [sys.executable, __file__, str(path)],
-      env={**os.environ,
-           'PYTHONPATH': str(pathlib.Path(tiny.__file__).parent),
-           'XLA_FLAGS': '--xla_force_host_platform_device_count=8',
-           'JAX_DISABLE_MOST_OPTIMIZATIONS': '1',
-           'JAX_PLATFORMS': 'cpu'},
-      stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-  assert process.returncode == 0, process.stdout[-5000:]
-  with open(path, 'rb') as f:
-    return pickle.load(f)
+  directory = tmp_path_factory.mktemp('devices')
+  env = {**os.environ,
+         'PYTHONPATH': str(pathlib.Path(tiny.__file__).parent),
+         'XLA_FLAGS': '--xla_force_host_platform_device_count=8',
+         'JAX_DISABLE_MOST_OPTIMIZATIONS': '1',
+         'JAX_PLATFORMS': 'cpu'}
+  paths = [str(directory / f'{i}.pickle') for i in range(_NUM_PROCESSES)]
+  processes = [
+      subprocess.Popen(
+          [sys.executable, __file__, path, str(i)], env=env, text=True,
+          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+      for i, path in enumerate(paths)]
+  printed = [process.communicate()[0] for process in processes]
+  found = {}
+  for process, output, path in zip(processes, printed, paths):
+    assert process.returncode == 0, output[-5000:]
+    with open(path, 'rb') as f:
+      found.update(pickle.load(f))
+  return found
 
 
 def _assert_close(tree, other):
@@ -256,4 +268,4 @@ def test_runs_cover_all_target_methods():
 
 
 if __name__ == '__main__':
-  _main(sys.argv[1])
+  _main(*sys.argv[1:])
