@@ -240,8 +240,7 @@ def _plan(experiment: experiment_lib.ExperimentConfig, launch_type: str,
           f'{group}/{index}', where, devices if group == 'learner' else 'CPU',
           '' if group == 'evaluator' else
           'localhost, at a port that is chosen when it starts',
-          {name: value for name, value in envs.get(group, {}).items()
-           if name != lifetime.LAUNCHER_PID})
+          envs.get(group, {}))
       for group, nodes in groups.items() for index in range(len(nodes))])
 
 

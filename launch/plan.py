@@ -3,6 +3,7 @@
 from typing import Mapping, NamedTuple, Sequence
 
 from . import experiment as experiment_lib
+from . import lifetime
 
 
 class Node(NamedTuple):
@@ -54,5 +55,6 @@ def describe(experiment: experiment_lib.ExperimentConfig,
     if node.address:
       lines.append(f'  address    {node.address}')
     lines += [f'  env        {name}={value}'
-              for name, value in sorted(node.env.items())]
+              for name, value in sorted(node.env.items())
+              if name != lifetime.LAUNCHER_PID]  # Of this dry run itself.
   return '\n'.join(lines + [''] * bool(notes) + list(notes))

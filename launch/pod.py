@@ -23,7 +23,6 @@ from . import data as data_lib
 from . import experiment as experiment_lib
 from . import hosts
 from . import learner as learner_lib
-from . import lifetime
 from . import local
 from . import plan
 from . import program as program_lib
@@ -159,16 +158,14 @@ def _on_hosts(experiment: experiment_lib.ExperimentConfig,
 
 def _plan(experiment: experiment_lib.ExperimentConfig, host: Host) -> str:
   """Returns what all hosts would start."""
-  envs = {group: {name: value for name, value in process.env.items()
-                  if name != lifetime.LAUNCHER_PID}
-          for group, process in local.resources().items()}
+  resources = local.resources()
 
   def node(name, index, address=''):
     here = ', this one' if index == host.index else ''
     where = f'host {index} of {host.count}{here}'
     group = name.split('/')[0]
     devices = 'all that JAX finds there' if group == 'learner' else 'CPU'
-    return plan.Node(name, where, devices, address, envs[group])
+    return plan.Node(name, where, devices, address, resources[group].env)
 
   learners = [
       node(f'learner/{index}', index,
