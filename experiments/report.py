@@ -4,6 +4,7 @@ import dataclasses
 import os
 from typing import Any, List, Optional, Sequence, Tuple
 
+from acme import specs
 from acme import types
 import jax
 import numpy as np
@@ -60,7 +61,8 @@ def draw(experiment: experiment_lib.ExperimentConfig) -> List[str]:
   trajectories = maze_picture.rollouts(
       record['task_name'],
       experiment.builder.make_policy(networks, spec, True),
-      _acting_params(experiment), _NUM_TRAJECTORIES, experiment.seed)
+      _acting_params(experiment, networks, spec), _NUM_TRAJECTORIES,
+      experiment.seed)
   maze_picture.draw(
       picture, record['task_name'], *trained_networks(experiment),
       _some_data(experiment), trajectories)
@@ -82,8 +84,10 @@ def trained_networks(
   Raises:
     ValueError: if there is no checkpoint, or one of other networks.
   """
-  networks = experiment.network_factory(experiment.environment_spec())
-  params, statistics = _load_params(experiment, ['policy', 'critic'])
+  spec = experiment.environment_spec()
+  networks = experiment.network_factory(spec)
+  params, statistics = _load_params(
+      experiment, networks, spec, ['policy', 'critic'])
   if statistics:
     def normalized(apply):
       return lambda params, observation, *args: apply(
@@ -115,7 +119,7 @@ def export_policy(experiment: experiment_lib.ExperimentConfig) -> str:
   networks = experiment.network_factory(spec)
   saved_model.export(
       path, experiment.builder.make_policy(networks, spec, True),
-      _acting_params(experiment), spec.observations.shape[0])
+      _acting_params(experiment, networks, spec), spec.observations.shape[0])
   return path
 
 
@@ -125,9 +129,9 @@ def _some_data(experiment) -> types.Transition:
   return dataset if isinstance(dataset, types.Transition) else next(dataset)
 
 
-def _acting_params(experiment):
+def _acting_params(experiment, networks, spec):
   """The final params of the policy that is evaluated."""
-  params, statistics = _load_params(experiment, [
+  params, statistics = _load_params(experiment, networks, spec, [
       name for name in experiment.variables if name in ('policy', 'critic')])
   if statistics:
     params.append(statistics)
@@ -135,11 +139,10 @@ def _acting_params(experiment):
 
 
 def _load_params(
-    experiment: experiment_lib.ExperimentConfig, names: Sequence[str],
+    experiment: experiment_lib.ExperimentConfig, networks: Any,
+    spec: specs.EnvironmentSpec, names: Sequence[str],
 ) -> Tuple[List[Any], Optional[normalizing.Statistics]]:
   """Reads the params of 'policy' or 'critic', and any statistics with them."""
-  spec = experiment.environment_spec()
-  networks = experiment.network_factory(spec)
   key = jax.random.PRNGKey(0)
   # Cloning's networks are the policy.
   like = {f'{name}_params': jax.eval_shape(
