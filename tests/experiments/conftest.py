@@ -51,19 +51,24 @@ def _run(tmp_path_factory):
   """Runs a module of experiments to its end, and sees that no process is left.
 
   `run('--seed=1', kill_when=condition, NAME='value')` kills all processes of
-  the command, if the condition comes true before its end; environment variables
-  are given by name.
+  the command, if the condition comes true before its end, for the two texts
+  that were printed up to then; environment variables are given by name, and
+  code to run instead of a module by `code`.
   """
-  def run(*args, module='run', kill_when=lambda: False, **variables):
+  def run(*args, module='run', code=None, kill_when=lambda *_: False,
+          **variables):
     folder = tmp_path_factory.mktemp('run')
     paths = [folder / name for name in ('stdout', 'stderr')]
+    program = ['-c', code] if code else [
+        '-m', f'acme_msg.experiments.{module}']
     with paths[0].open('w') as stdout, paths[1].open('w') as stderr:
       process = subprocess.Popen(
-          [sys.executable, '-m', f'acme_msg.experiments.{module}', *args],
+          [sys.executable, *program, *args],
           cwd=folder, env={**os.environ, **variables}, stdout=stdout,
           stderr=stderr, start_new_session=True)
     try:
-      _wait_for(lambda: process.poll() is not None or kill_when(), args)
+      _wait_for(lambda: process.poll() is not None or kill_when(
+          *(path.read_text() for path in paths)), args)
       for killed in _session(process.pid) if process.poll() is None else ():
         killed.kill()
       process.wait()

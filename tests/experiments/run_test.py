@@ -44,7 +44,7 @@ def test_killed_program_resumes_to_the_same_end(
     run, check_run, reference, pointmaze_file, tmp_path):
   root_dir = tmp_path / 'run'
   arguments = _arguments(root_dir, pointmaze_file)
-  result = run(*arguments, kill_when=lambda: checkpointing.latest_step(
+  result = run(*arguments, kill_when=lambda *_: checkpointing.latest_step(
       str(root_dir)))
   assert result.code == -9, result.stderr
   killed_at = checkpointing.latest_step(str(root_dir))
