@@ -23,9 +23,12 @@ run:
 	@bash scripts/setup.sh base
 	@.venv/bin/python -m acme_msg.experiments.quickstart $(ARGS)
 
+# Files side by side, longest rooms first; more processes would need more memory.
+IN_PARALLEL = --numprocesses=logical --maxprocesses=4 --dist=loadfile \
+  --no-loadscope-reorder
 test:
 	@bash scripts/setup.sh test
-	@.venv/bin/python -m pytest $(PYTEST_ARGS) $(ARGS)
+	@.venv/bin/python -m pytest $(IN_PARALLEL) $(PYTEST_ARGS) $(ARGS)
 
 # The annotations in the locks tell which package asked for which.
 UV_COMPILE = uv pip compile --quiet --upgrade --python-version 3.10 \

@@ -82,7 +82,7 @@ setuptools.setup(
         # protobuf than TensorFlow 2.8 has.
         'vertex': ['xmanager>=0.2,<0.4' + _ON_PYTHON_310],
         'wandb': ['wandb'],
-        'dev': ['pytest', 'wheel'],
+        'dev': ['pytest', 'pytest-xdist', 'wheel'],
     },
     package_dir={'acme_msg': '.'},
     packages=['acme_msg'] + [f'acme_msg.{room}' for room in _ROOMS],

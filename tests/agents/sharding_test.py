@@ -149,7 +149,7 @@ def found(tmp_path_factory):
   """What each map gives on each number of devices."""
   path = tmp_path_factory.mktemp('sharding') / 'found.pickle'
   subprocess.run(
-      [sys.executable, __file__, str(path)], check=True, timeout=300,
+      [sys.executable, __file__, str(path)], check=True, timeout=900,
       env={**os.environ, 'JAX_PLATFORMS': 'cpu',
            'JAX_DISABLE_MOST_OPTIMIZATIONS': '1',
            'XLA_FLAGS': '--xla_force_host_platform_device_count=8'})

@@ -18,7 +18,7 @@ from acme_msg.environments import d4rl_build
 from acme_msg.launch import checkpointing
 
 # How long anything may take on a busy machine before it counts as hanging.
-_TIMEOUT = 500
+_TIMEOUT = 900
 
 
 class Result(NamedTuple):

@@ -64,7 +64,7 @@ def test_whole_dataset_streams_like_blocks(reference, tmp_path):
 def test_processes_equal_one_process(reference, tmp_path):
   run = subprocess.run(
       [sys.executable, cloning.__file__, 'local_mp', str(tmp_path),
-       'stream=1'], check=True, timeout=240, capture_output=True, text=True)
+       'stream=1'], check=True, timeout=900, capture_output=True, text=True)
   assert 'streaming to learner' in run.stdout
   _assert_same(str(tmp_path), reference)
   assert os.path.exists(tmp_path / 'evaluations.npz')

@@ -146,7 +146,7 @@ def _start(folder, num_devices, *place):
 
 def _finish(*processes):
   for process in processes:
-    output, _ = process.communicate(timeout=300)
+    output, _ = process.communicate(timeout=900)
     assert process.returncode == 0, output[-5000:]
 
 

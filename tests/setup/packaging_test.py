@@ -16,8 +16,8 @@ _ROOT = pathlib.Path(__file__).resolve().parents[2]
 _ROOMS = (
     'agents', 'builders', 'datasets', 'environments', 'experiments', 'launch',
     'networks')
-# They build packages; jaxlib comes with jax, pytest is of the extra `dev`.
-_NOT_REQUIRED_TO_RUN = {'pytest', 'wheel'}
+# They build packages; pytest and its plug-in are of the extra `dev`.
+_NOT_REQUIRED_TO_RUN = {'pytest', 'pytest-xdist', 'wheel'}
 
 
 def _sources():

@@ -41,7 +41,7 @@ def _run(checkout, part, **environment):
       **environment}
   return subprocess.run(
       ['bash', str(checkout / 'scripts' / 'setup.sh'), part], env=environment,
-      capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=120,
+      capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=900,
       cwd='/')
 
 
