@@ -4,7 +4,8 @@
 
 help:
 	@echo 'make run    run a small experiment end to end; ARGS="..." are its flags'
-	@echo 'make test   run the tests; ARGS="..." goes to pytest'
+	@echo 'make test   run the tests, side by side; ARGS="..." goes to pytest'
+	@echo '            (-n0: in one process)'
 	@echo 'make setup  make .venv with Python 3.10 and all packages of the lock;'
 	@echo '            PYTHON=/path/to/python3.10 names the interpreter'
 	@echo 'make d4rl   add the real D4RL environments (needs gcc)'
@@ -23,7 +24,8 @@ run:
 	@bash scripts/setup.sh base
 	@.venv/bin/python -m acme_msg.experiments.quickstart $(ARGS)
 
-# Files side by side, longest rooms first; more processes would need more memory.
+# Files side by side. In the order of their names short ones come last; by
+# default those with few tests would, which are the longest.
 IN_PARALLEL = --numprocesses=logical --maxprocesses=4 --dist=loadfile \
   --no-loadscope-reorder
 test:
