@@ -51,9 +51,9 @@ def _run(tmp_path_factory):
   """Runs a module of experiments to its end, and sees that no process is left.
 
   `run('--seed=1', kill_when=condition, NAME='value')` kills all processes of
-  the command, if the condition comes true before its end, for the two texts
-  that were printed up to then; environment variables are given by name, and
-  code to run instead of a module by `code`.
+  the command if `condition(stdout, stderr)` comes true before its end, for what
+  was printed so far; environment variables are given by name. `code` runs code
+  instead of a module.
   """
   def run(*args, module='run', code=None, kill_when=lambda *_: False,
           **variables):
@@ -68,7 +68,7 @@ def _run(tmp_path_factory):
           stderr=stderr, start_new_session=True)
     try:
       _wait_for(lambda: process.poll() is not None or kill_when(
-          *(path.read_text() for path in paths)), args)
+          *(path.read_text(errors='replace') for path in paths)), args)
       for killed in _session(process.pid) if process.poll() is None else ():
         killed.kill()
       process.wait()
