@@ -163,25 +163,29 @@ def _arguments(path, *args):
   return str(path)
 
 
-def _trained_returns(printed):
+def _trained_returns(*printed):
   """Returns what the evaluator has printed of episodes after 3,000 steps."""
   rows = re.findall(
       r'\[Evaluator\] .*Episode Return = ([0-9.]+).*Learner Steps = ([0-9]+)',
-      printed)
+      ''.join(printed))
   return [float(episode_return) for episode_return, learner_steps in rows
           if int(learner_steps) >= 3000]
 
 
-def test_offline_distributed_layout_learns(run, task, tmp_path):
+@pytest.mark.parametrize('name, launch_type', [
+    (name, 'local_mp' if name == 'deep' else 'local_mt') for name in _LEAST])
+def test_offline_distributed_layout_learns(
+    name, launch_type, run, task, tmp_path):
   """Watches the evaluator, however slow it is beside the learner."""
   result = run(
-      _arguments(tmp_path / 'args', *_make_agent('deep'), task.dataset_factory,
+      _arguments(tmp_path / 'args', *_make_agent(name), task.dataset_factory,
                  task.environment_factory, str(tmp_path)),
-      'local_mp', str(10**9), code=_DISTRIBUTED,
-      kill_when=lambda printed, _: len(_trained_returns(printed)) >= 20)
-  returns = _trained_returns(result.stdout)
-  assert len(returns) >= 20, result.stdout
-  assert np.mean(returns) >= _LEAST['deep']
+      launch_type, str(10**9), code=_DISTRIBUTED,
+      # Processes print to the first, threads to the second.
+      kill_when=lambda *printed: len(_trained_returns(*printed)) >= 20)
+  returns = _trained_returns(result.stdout, result.stderr)
+  assert len(returns) >= 20, result
+  assert np.mean(returns) >= _LEAST[name]
 
 
 def test_offline_distributed_layout_ends(run, task, tmp_path):
