@@ -1,7 +1,7 @@
 """Acme builders: one for each agent and each MSG variant."""
 
-from .bc import BCBuilder
-from .msg import MSGBuilder
+from .bc_builder import BCBuilder
+from .msg_builder import MSGBuilder
 from .normalizing import NormalizingBuilder
 from .variants import BatchEnsembleBuilder
 from .variants import DeepEnsembleBuilder

@@ -20,9 +20,9 @@ from acme.utils import loggers
 import jax
 import reverb
 
-from . import base
-from ..agents import acting
-from ..agents import learning
+from . import offline_builder
+from ..agents import feed_forward_actor
+from ..agents import offline_learner
 
 _TABLE = reverb_adders.DEFAULT_PRIORITY_TABLE
 # By how much samples may be out of step with insertions: this share of the
@@ -52,10 +52,10 @@ class ActorLearnerBuilder(builders.GenericActorLearnerBuilder):
 
   def __init__(
       self,
-      builder: base.FeedForwardBuilder,
+      builder: offline_builder.FeedForwardBuilder,
       environment_spec: specs.EnvironmentSpec,
       *,
-      dataset_factory: Optional[Callable[[], learning.Dataset]] = None,
+      dataset_factory: Optional[Callable[[], offline_learner.Dataset]] = None,
       state: Any = None,
       transform: Callable[[types.Transition], types.Transition] = _identity,
       logger_fn: Callable[..., loggers.Logger] = _make_logger,
@@ -160,7 +160,7 @@ class ActorLearnerBuilder(builders.GenericActorLearnerBuilder):
       variable_source: Optional[core.VariableSource] = None,
   ) -> core.Actor:
     """Makes an actor of a policy from the builder's `make_policy`."""
-    return acting.make_actor(
+    return feed_forward_actor.make_actor(
         random_key, policy_network, variable_source,
         self._builder.variable_names, adder)
 

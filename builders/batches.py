@@ -10,7 +10,7 @@ from acme.utils import loggers
 import jax
 import numpy as np
 
-from . import base
+from . import offline_builder
 
 
 def sample_batches(dataset: types.Transition, batch_size: int,
@@ -32,7 +32,7 @@ def sample_batches(dataset: types.Transition, batch_size: int,
     yield jax.tree.map(lambda x: x[rows], dataset)
 
 
-class BatchingBuilder(base.OfflineBuilder):
+class BatchingBuilder(offline_builder.OfflineBuilder):
   """Lets a builder that wants an iterator of batches have whole datasets.
 
   Our launcher and whoever else hands over whole datasets can then run builders
@@ -40,7 +40,7 @@ class BatchingBuilder(base.OfflineBuilder):
   anew, unlike the draws of learners that keep a whole dataset.
   """
 
-  def __init__(self, builder: base.OfflineBuilder, batch_size: int):
+  def __init__(self, builder: offline_builder.OfflineBuilder, batch_size: int):
     """Creates the builder.
 
     Args:

@@ -10,8 +10,8 @@ from acme.utils import loggers
 import jax
 import numpy as np
 
-from . import base
-from ..agents import learning
+from . import offline_builder
+from ..agents import offline_learner
 
 # Added to each standard deviation, as in CORL: what hardly varies in the data
 # is not blown up.
@@ -58,14 +58,14 @@ def _normalize(statistics: Statistics, transitions: types.Transition):
       next_observation=statistics.apply(transitions.next_observation))
 
 
-class NormalizingBuilder(base.FeedForwardBuilder):
+class NormalizingBuilder(offline_builder.FeedForwardBuilder):
   """Lets an agent see normalised observations, in training and acting.
 
   The statistics are a variable of the learner beside the policy's, and part of
   its state, so that they are wherever the policy is.
   """
 
-  def __init__(self, builder: base.FeedForwardBuilder):
+  def __init__(self, builder: offline_builder.FeedForwardBuilder):
     """Creates the builder.
 
     Args:
@@ -87,7 +87,7 @@ class NormalizingBuilder(base.FeedForwardBuilder):
       self,
       random_key: jax.Array,
       networks: Any,
-      dataset: learning.Dataset,
+      dataset: offline_learner.Dataset,
       logger_fn: Callable[..., loggers.Logger],
       environment_spec: specs.EnvironmentSpec,
       *,
@@ -160,7 +160,7 @@ class NormalizedState(NamedTuple):
 class _NormalizingLearner(core.Learner):
   """A learner that also serves and saves the statistics."""
 
-  def __init__(self, learner: learning.OfflineLearner, statistics: Statistics):
+  def __init__(self, learner: offline_learner.OfflineLearner, statistics: Statistics):
     self._learner = learner
     self._statistics = statistics
 

@@ -1,6 +1,6 @@
 """One builder for each variant of MSG."""
 
-from . import msg as msg_builder
+from . import msg_builder
 from ..agents import msg
 
 

@@ -15,7 +15,7 @@ import tqdm
 
 from . import d4rl
 from . import inspect
-from . import outputs
+from .. import atomic_files
 from . import steps as steps_lib
 
 
@@ -31,7 +31,7 @@ def convert(source: steps_lib.Source, target: str):
     FileNotFoundError: if there is nothing at the source.
     ValueError: if the source is not valid, or does not fit the layout.
   """
-  outputs.check_free(target)  # Before anything is imported or read.
+  atomic_files.check_free(target)  # Before anything is imported or read.
   if target.endswith('.hdf5'):
     write = d4rl.write
   else:

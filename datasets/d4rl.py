@@ -21,9 +21,9 @@ import numpy as np
 
 from . import d4rl_tasks
 from . import hdf5
-from . import outputs
+from .. import atomic_files
 from . import steps as steps_lib
-from . import validation
+from . import value_checks
 
 _URL = 'http://rail.eecs.berkeley.edu/datasets/offline_rl/'
 # By field: 2 for vectors, 1 for scalars. `timeouts` may be missing.
@@ -112,7 +112,7 @@ class D4rlSource(steps_lib.Source):
       chunk = (fields['observations'].chunks or (1,))[0]
       num_rows = -(-num_rows // chunk) * chunk
       limit = None if 'timeouts' in fields else self._limit()
-      watch = validation.Watch(path, 'actions', 'rewards')
+      watch = value_checks.Watch(path, 'actions', 'rewards')
       count, is_first, empty = 0, True, True
       for start in range(0, total, num_rows):
         columns = {}
@@ -120,8 +120,8 @@ class D4rlSource(steps_lib.Source):
           column = hdf5.read(field, start, min(start + num_rows, total))
           if _RANKS[name] == 1:
             column = column.reshape(-1)
-          check = (validation.to_float if name in _FLOATS
-                   else validation.to_flags)
+          check = (value_checks.to_float if name in _FLOATS
+                   else value_checks.to_flags)
           columns[name] = check(path, name, column, start)
         watch.check(columns['actions'], columns['rewards'])
         if limit is None:
@@ -169,12 +169,12 @@ def write(blocks: Iterable[steps_lib.Steps], path: str):
     ValueError: if the steps are malformed, or a discount is neither 0 nor 1,
       which the layout cannot hold.
   """
-  with outputs.create(path, directory=False) as temporary:
+  with atomic_files.create(path, directory=False) as temporary:
     with h5py.File(temporary, 'w') as file:
       number, last = 0, None
       for steps in itertools.chain(blocks, [None]):
         if steps is not None:
-          validation.check_layout(path, steps._asdict(), steps_lib.RANKS)
+          value_checks.check_layout(path, steps._asdict(), steps_lib.RANKS)
           if last is not None:
             steps = steps_lib.concatenate([last, steps])
           # What follows tells whether the last step ended its episode.
@@ -303,5 +303,5 @@ def _fields(path: str, file: h5py.File) -> dict[str, h5py.Dataset]:
         f'{path}: the field {missing[0]!r} is missing (a dataset at the root); '
         f'found {", ".join(file) or "nothing"}. D4RL\'s layout has '
         f'{", ".join(_RANKS)}; rename or add it.')
-  validation.check_layout(path, fields, _RANKS)
+  value_checks.check_layout(path, fields, _RANKS)
   return fields

@@ -10,7 +10,7 @@ from typing import Any, Iterable, Iterator, Mapping, Sequence
 import numpy as np
 
 from . import steps as steps_lib
-from . import validation
+from . import value_checks
 
 # An episode of S steps: the columns `[S, ...]` of `Steps`, of any real type,
 # but for `is_first` and `is_last`, which its length says.
@@ -153,7 +153,7 @@ def blocks(
     ValueError: if a value is not valid, naming the episode, counted from 0, the
       field, and the index in the episode.
   """
-  watch = validation.Watch(source, names['action'], names['reward'])
+  watch = value_checks.Watch(source, names['action'], names['reward'])
   number = 0
   sizes = None
   for group in gather(episodes, num_rows):
@@ -176,7 +176,7 @@ def blocks(
       for index, episode in enumerate(group, number):  # Which one was it?
         place = f'{source}: episode {index}'
         steps = _convert(place, episode, [len(episode['reward']) - 1], names)
-        validation.Watch(place, names['action'], names['reward']).check(
+        value_checks.Watch(place, names['action'], names['reward']).check(
             steps.action, steps.reward)
       raise
     yield steps
@@ -190,8 +190,8 @@ def _convert(
 ) -> steps_lib.Steps:
   """Makes steps of episodes that end at `last`, and checks their values."""
   columns = {
-      name: (validation.to_flags if name.startswith('is_') else
-             validation.to_float)(source, names[name], column)
+      name: (value_checks.to_flags if name.startswith('is_') else
+             value_checks.to_float)(source, names[name], column)
       for name, column in columns.items()}
   is_last = columns.pop('is_last', np.zeros(len(columns['reward']), bool))
   is_last = is_last.copy()
@@ -296,7 +296,7 @@ def complete(
       flatten(place, field, episode[field])
       for field in ('observations', 'actions'))
   reward = np.asarray(episode['rewards'])
-  validation.check_layout(place, {'rewards': reward}, {'rewards': 1})
+  value_checks.check_layout(place, {'rewards': reward}, {'rewards': 1})
   length = len(reward)
   if len(action) != length or len(observation) not in (length, length + 1):
     raise ValueError(
@@ -308,7 +308,7 @@ def complete(
     raise ValueError(
         f'{place}: field {terminated!r} has the shape {ends.shape}; expected a '
         f'bool, or one per action, ({length},).')
-  ends = validation.to_flags(place, terminated, ends.reshape(-1))
+  ends = value_checks.to_flags(place, terminated, ends.reshape(-1))
   if ends[:-1].any():
     raise ValueError(
         f'{place}: field {terminated!r} is set at '

@@ -24,8 +24,8 @@ import numpy as np
 import tqdm
 
 from . import moments
-from . import outputs
-from . import selection
+from .. import atomic_files
+from . import loading
 from . import sources
 from . import steps as steps_lib
 from ..environments import mazes
@@ -62,7 +62,7 @@ class Report:
   """
   name: str
   kind: str
-  episodes: selection.Episodes
+  episodes: loading.Episodes
   num_ended: int
   num_cut_off: int
   observation: moments.Moments
@@ -114,7 +114,7 @@ def inspect(source: steps_lib.Source) -> Report:
 
   with _warnings(source.name) as said, tqdm.tqdm(
       unit=' steps', unit_scale=True, desc='reading') as bar:
-    episodes = selection.summarise(
+    episodes = loading.summarise(
         look(counted(source.blocks(), bar)))
   if action.count:
     said += _oddities(observation, action, num_ended, num_cut_off, episodes)
@@ -150,7 +150,7 @@ def _warnings(name: str) -> Iterator[List[str]]:
 
 def _oddities(
     observation: moments.Moments, action: moments.Moments, num_ended: int,
-    num_cut_off: int, episodes: selection.Episodes,
+    num_cut_off: int, episodes: loading.Episodes,
 ) -> List[str]:
   """Returns what a reader of the numbers may miss."""
   said = []
@@ -274,7 +274,7 @@ def draw(report: Report, path: str, task_name: str = ''):
   if has_maze:
     _draw_coverage(panels[2], report.positions)
   figure.suptitle(report.name[-80:])
-  with outputs.create(path, directory=False) as temporary:
+  with atomic_files.create(path, directory=False) as temporary:
     figure.savefig(temporary, format='png', dpi=150)
 
 
@@ -335,7 +335,7 @@ def main(argv: Sequence[str]):
     source = source_of(argv[1])
     path = flags.FLAGS.output or re.sub(
         r'\.(hdf5|npz)$', '', os.path.basename(argv[1].rstrip('/'))) + '.png'
-    outputs.check_free(path)  # Before the dataset is read.
+    atomic_files.check_free(path)  # Before the dataset is read.
     report = inspect(source)
     print(to_text(report))
     draw(report, path, flags.FLAGS.task_name)

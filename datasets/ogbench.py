@@ -18,7 +18,7 @@ import numpy as np
 
 from . import episodes as episodes_lib
 from . import steps as steps_lib
-from . import validation
+from . import value_checks
 
 _RANKS = {'observations': 2, 'actions': 2, 'terminals': 1, 'rewards': 1,
           'masks': 1, 'qpos': 2}
@@ -62,7 +62,7 @@ class OgbenchSource(steps_lib.Source):
     path = self.name
     fields = _open_fields(path, file, self._goal is not None)
     total = fields['terminals'].shape[0]
-    watch = validation.Watch(path, 'actions', 'rewards')
+    watch = value_checks.Watch(path, 'actions', 'rewards')
     is_first = True
     for start in range(0, total, num_rows):
       rows = min(num_rows, total - start)
@@ -71,8 +71,8 @@ class OgbenchSource(steps_lib.Source):
         column = field.read(rows)
         if _RANKS[name] == 1:
           column = column.reshape(-1)
-        check = (validation.to_flags if name in ('terminals', 'masks')
-                 else validation.to_float)
+        check = (value_checks.to_flags if name in ('terminals', 'masks')
+                 else value_checks.to_float)
         columns[name] = check(path, name, column, start)
       is_last = columns['terminals'].copy()
       is_last[-1] |= start + rows == total
@@ -153,5 +153,5 @@ def _open_fields(
   fields = {name: _Field(path, name, file) for name in wanted}
   for name, field in fields.items():
     episodes_lib.check_leaf(path, name, field.shape, field.dtype)
-  validation.check_layout(path, fields, _RANKS)
+  value_checks.check_layout(path, fields, _RANKS)
   return fields

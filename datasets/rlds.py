@@ -18,9 +18,9 @@ from tensorflow_datasets.core import example_parser
 from tensorflow_datasets.core import example_serializer
 
 from . import episodes as episodes_lib
-from . import outputs
+from .. import atomic_files
 from . import steps as steps_lib
-from . import validation
+from . import value_checks
 
 _SPLIT = 'train'
 _STEPS_PER_FILE = 200_000
@@ -42,7 +42,7 @@ def write(blocks: Iterable[steps_lib.Steps], path: str):
     ValueError: if the steps are malformed or do not begin with the first one
       of an episode.
   """
-  with outputs.create(path, directory=True) as folder:
+  with atomic_files.create(path, directory=True) as folder:
     _write_files(path, blocks, folder)
 
 
@@ -52,7 +52,7 @@ def _episodes_of(
   """Cuts blocks of steps into whole episodes."""
   open_parts = []  # Of the episode that goes on in the next block.
   for steps in blocks:
-    validation.check_layout(path, steps._asdict(), steps_lib.RANKS)
+    value_checks.check_layout(path, steps._asdict(), steps_lib.RANKS)
     if not open_parts and not steps.is_first[0]:
       raise ValueError(
           f'{path}: the first step to be written is not an episode\'s first '

@@ -8,14 +8,14 @@ from . import d4rl
 from . import d4rl_tasks
 from . import minari_data
 from . import ogbench
-from . import outputs
-from . import pointmaze
-from . import selection
+from .. import atomic_files
+from . import pointmaze_generator
+from . import loading
 from . import steps as steps_lib
 from ..environments import pointmaze as pointmaze_tasks
 
-load = selection.load
-transition_blocks = selection.transition_blocks
+load = loading.load
+transition_blocks = loading.transition_blocks
 
 # How messages describe what a prefix stands for.
 _KINDS = {
@@ -123,7 +123,7 @@ def _named(name: str) -> dict[str, Optional[str]]:
   if name in d4rl_tasks.FILES:
     paths['d4rl'] = d4rl.path_of(name)
   elif name in pointmaze_tasks.task_names():
-    paths['d4rl'] = pointmaze.dataset_path(name)
+    paths['d4rl'] = pointmaze_generator.dataset_path(name)
   return {kind: path if os.path.exists(path) else None
           for kind, path in paths.items()}
 
@@ -134,7 +134,7 @@ def _at(path: str) -> tuple[str, str]:
   Raises:
     ValueError: if it is of no known kind.
   """
-  if outputs.is_partial(path):
+  if atomic_files.is_partial(path):
     raise ValueError(
         f'{path} is what is left of a conversion that was broken off, not a '
         'whole dataset; remove it and convert again.')
@@ -163,8 +163,8 @@ def _nothing(prefix: str, name: str) -> Exception:
   """Makes the error for a name that means nothing on this machine."""
   if name in pointmaze_tasks.task_names():
     return FileNotFoundError(
-        f'the dataset of {name} is not at {pointmaze.dataset_path(name)}; make '
-        f'it by: python -m acme_msg.datasets.pointmaze {name}')
+        f'the dataset of {name} is not at {pointmaze_generator.dataset_path(name)}; make '
+        f'it by: python -m acme_msg.datasets.pointmaze_generator {name}')
   if prefix == 'd4rl' or (not prefix and name in d4rl_tasks.FILES):
     try:
       d4rl.find(name)

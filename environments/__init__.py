@@ -27,7 +27,7 @@ def make_environment(task_class: str, task_name: str,
     from . import pointmaze
     return pointmaze.PointMaze(task_name, seed)
   if task_class == 'd4rl':
-    from . import d4rl
-    return d4rl.make(task_name, seed)
+    from . import d4rl_environment
+    return d4rl_environment.make(task_name, seed)
   raise ValueError(f'There is no task class {task_class!r}; the classes are '
                    f"'pointmaze' and 'd4rl'.")

@@ -13,12 +13,12 @@ import time
 from absl import app
 from absl import flags
 
-from . import agents
+from . import algorithms
 from . import plots
 from . import report
 from . import settings
-from ..datasets import pointmaze
-from ..launch import lifetime
+from ..datasets import pointmaze_generator
+from ..launch import shutdown
 from ..launch import local
 
 _TASK_NAME = flags.DEFINE_string(
@@ -46,7 +46,7 @@ flags.register_validator(
 
 def _run(algorithm: str, recipe: str, num_steps: int, root_dir: str):
   """Trains and evaluates one algorithm; returns the finished experiment."""
-  agents.parse_gin([recipe], [])
+  algorithms.parse_gin([recipe], [])
   experiment = settings.make_experiment(
       algorithm=algorithm,
       task_class='pointmaze',
@@ -66,13 +66,13 @@ def _run(algorithm: str, recipe: str, num_steps: int, root_dir: str):
 
 def main(argv):
   """Runs the quickstart."""
-  lifetime.quiet()
+  shutdown.quiet()
   del argv
   start = time.time()
   root_dir = os.path.abspath(_ROOT_DIR.value or os.path.join(
       'runs', f'quickstart-{_TASK_NAME.value}-seed{_SEED.value}'))
   try:
-    print(f'== The data: {pointmaze.ensure(_TASK_NAME.value)} ==', flush=True)
+    print(f'== The data: {pointmaze_generator.ensure(_TASK_NAME.value)} ==', flush=True)
     bc = _run('bc', 'pointmaze_bc.gin', _BC_STEPS, root_dir)
     msg = _run('msg', 'pointmaze.gin', _NUM_STEPS.value, root_dir)
   except (ValueError, local.ProgramError) as e:

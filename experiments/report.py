@@ -17,7 +17,7 @@ from .. import networks as networks_lib
 from ..builders import normalizing
 from ..launch import checkpointing
 from ..launch import evaluations
-from ..launch import experiment as experiment_lib
+from ..launch import experiment_config
 
 # Episodes in the picture of a maze.
 _NUM_TRAJECTORIES = 20
@@ -38,7 +38,7 @@ def final_score(root_dir: str, num_evaluations: int = 1) -> float:
       e.returns if e.scores is None else e.scores for e in last]))
 
 
-def draw(experiment: experiment_lib.ExperimentConfig) -> List[str]:
+def draw(experiment: experiment_config.ExperimentConfig) -> List[str]:
   """Draws the learning curve and, for MSG in a maze, values and ways.
 
   Args:
@@ -70,7 +70,7 @@ def draw(experiment: experiment_lib.ExperimentConfig) -> List[str]:
 
 
 def trained_networks(
-    experiment: experiment_lib.ExperimentConfig,
+    experiment: experiment_config.ExperimentConfig,
 ) -> Tuple[networks_lib.MSGNetworks, Any, Any]:
   """Reads what MSG has learned from a run's last checkpoint.
 
@@ -100,7 +100,7 @@ def trained_networks(
   return (networks, *params)
 
 
-def export_policy(experiment: experiment_lib.ExperimentConfig) -> str:
+def export_policy(experiment: experiment_config.ExperimentConfig) -> str:
   """Writes the final policy as a TensorFlow SavedModel.
 
   Args:
@@ -139,7 +139,7 @@ def _acting_params(experiment, networks, spec):
 
 
 def _load_params(
-    experiment: experiment_lib.ExperimentConfig, networks: Any,
+    experiment: experiment_config.ExperimentConfig, networks: Any,
     spec: specs.EnvironmentSpec, names: Sequence[str],
 ) -> Tuple[List[Any], Optional[normalizing.Statistics]]:
   """Reads the params of 'policy' or 'critic', and any statistics with them."""

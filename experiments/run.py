@@ -16,10 +16,10 @@ from absl import app
 from absl import flags
 import jax
 
-from . import command_line
+from . import experiment_flags
 from . import report
-from ..launch import experiment as experiment_lib
-from ..launch import lifetime
+from ..launch import experiment_config
+from ..launch import shutdown
 from ..launch import local
 from ..launch import run_directory
 
@@ -38,7 +38,7 @@ def _set_debug_nans():
   jax.config.update('jax_debug_nans', True)
 
 
-def launch(experiment: experiment_lib.ExperimentConfig, run_local: bool):
+def launch(experiment: experiment_config.ExperimentConfig, run_local: bool):
   """Runs an experiment in one process or as the program that flags ask for."""
   if run_local:
     local.run_local(experiment)
@@ -48,13 +48,13 @@ def launch(experiment: experiment_lib.ExperimentConfig, run_local: bool):
 
 def main(argv):
   """Runs the experiment that the flags describe."""
-  lifetime.quiet()
+  shutdown.quiet()
   if len(argv) > 1:
     sys.exit(f'error: {" ".join(argv[1:])!r}: only flags are taken.')
   if _DEBUG_NANS.value:
     _set_debug_nans()
   try:
-    experiment = command_line.make_experiment()
+    experiment = experiment_flags.make_experiment()
     run_directory.check(experiment)
   except (ValueError, FileNotFoundError) as e:
     sys.exit(f'error: {e}')

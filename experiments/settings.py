@@ -4,15 +4,15 @@ import dataclasses
 import os
 from typing import Optional, Tuple
 
-from . import agents
+from . import algorithms
 from . import tasks
 from ..builders import normalizing
-from ..datasets import selection
-from ..datasets import streaming
-from ..launch import experiment as experiment_lib
+from ..datasets import loading
+from ..datasets.delivery import streaming
+from ..launch import experiment_config
 
 _DATA_DEFAULTS = {
-    **dataclasses.asdict(selection.DataOptions()), 'data_mode': 'resident',
+    **dataclasses.asdict(loading.DataOptions()), 'data_mode': 'resident',
     'normalize_observations': False, 'shuffle_buffer': streaming.SHUFFLE_BUFFER}
 
 
@@ -21,7 +21,7 @@ def _steps_per_call(algorithm: str, flag: Optional[int]) -> dict[str, int]:
   if flag is None:
     return {}
   name = 'num_sgd_steps_per_step'
-  found = agents.bound(algorithm).get(name, flag)
+  found = algorithms.bound(algorithm).get(name, flag)
   if found != flag:
     raise ValueError(
         f'--{name}={flag} contradicts the gin binding {name}={found}. '
@@ -40,7 +40,7 @@ def _batch_size(algorithm: str, flag: Optional[int],
         f'{num_sgd_steps_per_step}: it holds the batches of all gradient steps '
         'of a learner step.')
   size = flag // num_sgd_steps_per_step
-  found = agents.bound(algorithm).get('batch_size', size)
+  found = algorithms.bound(algorithm).get('batch_size', size)
   if found != size:
     raise ValueError(
         f'--batch_size={flag} means {size} transitions per gradient step '
@@ -63,12 +63,12 @@ def make_experiment(
     num_sgd_steps_per_step: Optional[int] = None,
     dataset: Optional[str] = None,
     dataset_goal: Optional[Tuple[float, float]] = None,
-    data_options: selection.DataOptions = selection.DataOptions(),
+    data_options: loading.DataOptions = loading.DataOptions(),
     normalize_observations: bool = False,
     data_mode: str = 'resident',
     shuffle_buffer: int = streaming.SHUFFLE_BUFFER,
     num_evaluators: int = 1,
-) -> experiment_lib.ExperimentConfig:
+) -> experiment_config.ExperimentConfig:
   """Makes an experiment; agents' options come from the gin bindings in force.
 
   Args:
@@ -98,15 +98,15 @@ def make_experiment(
     ValueError: if settings contradict each other or make no sense.
     FileNotFoundError: if the dataset is not there.
   """
-  if algorithm not in agents.ALGORITHMS:
+  if algorithm not in algorithms.ALGORITHMS:
     raise ValueError(
-        f'--algorithm={algorithm!r} is not one of {agents.ALGORITHMS}.')
+        f'--algorithm={algorithm!r} is not one of {algorithms.ALGORITHMS}.')
   options = _steps_per_call(algorithm, num_sgd_steps_per_step)
   steps_per_call = (
-      options or {'num_sgd_steps_per_step': 1, **agents.bound(algorithm)}
+      options or {'num_sgd_steps_per_step': 1, **algorithms.bound(algorithm)}
   )['num_sgd_steps_per_step']
   options.update(_batch_size(algorithm, batch_size, steps_per_call))
-  agent = agents.make_agent(algorithm, **options)
+  agent = algorithms.make_agent(algorithm, **options)
   task = tasks.make_task(
       task_class, task_name, dataset, goal=dataset_goal, options=data_options,
       discount=getattr(agent.config, 'discount', 1.),
@@ -122,7 +122,7 @@ def make_experiment(
   builder = agent.builder
   if normalize_observations:
     builder = normalizing.NormalizingBuilder(builder)
-  return experiment_lib.ExperimentConfig(
+  return experiment_config.ExperimentConfig(
       builder=builder,
       network_factory=agent.network_factory,
       dataset_factory=task.dataset_factory,
@@ -141,7 +141,7 @@ def make_experiment(
           'task_class': task_class,
           'task_name': task_name,
           'dataset': task.dataset,
-          'agent': agents.to_json(agent.config),
+          'agent': algorithms.to_json(agent.config),
           **({'data': data} if data else {}),
       },
       data_mode=data_mode,

@@ -8,11 +8,11 @@ import dm_env
 import numpy as np
 
 from .. import environments
-from ..datasets import pointmaze
-from ..datasets import selection
+from ..datasets import pointmaze_generator
+from ..datasets import loading
 from ..datasets import sources
 from ..datasets import steps
-from ..launch import data as data_lib
+from ..launch import data_node
 
 TASK_CLASSES = ('pointmaze', 'd4rl')
 
@@ -26,23 +26,23 @@ class Task(NamedTuple):
     score_fn: maps returns to normalised scores, or to None if there are none.
     dataset: what the data is, for the run's record.
   """
-  dataset_factory: Callable[[], data_lib.Dataset]
+  dataset_factory: Callable[[], data_node.Dataset]
   environment_factory: Callable[[int], dm_env.Environment]
   score_fn: Callable[[np.ndarray], Optional[np.ndarray]]
   dataset: str
 
 
 def _read(
-    source: steps.Source, task_name: str, options: selection.DataOptions,
+    source: steps.Source, task_name: str, options: loading.DataOptions,
     discount: float, in_blocks: bool,
-) -> data_lib.Dataset:
+) -> data_node.Dataset:
   read = sources.transition_blocks if in_blocks else sources.load
   return read(source, task_name, options, discount)
 
 
-def _read_pointmaze(task_name: str, *args) -> data_lib.Dataset:
+def _read_pointmaze(task_name: str, *args) -> data_node.Dataset:
   """Reads the embedded data, which is made if it is not there."""
-  source = sources.find(pointmaze.ensure(task_name), task_name)
+  source = sources.find(pointmaze_generator.ensure(task_name), task_name)
   return _read(source, task_name, *args)
 
 
@@ -52,7 +52,7 @@ def make_task(
     dataset: Optional[str] = None,
     *,
     goal: Optional[Tuple[float, float]] = None,
-    options: selection.DataOptions = selection.DataOptions(),
+    options: loading.DataOptions = loading.DataOptions(),
     discount: float = 0.99,
     in_blocks: bool = False,
 ) -> Task:
@@ -82,7 +82,7 @@ def make_task(
     source = sources.find(dataset or '', task_name, goal=goal)
     name, read = source.name, functools.partial(_read, source)
   else:
-    name, read = pointmaze.dataset_path(task_name), _read_pointmaze
+    name, read = pointmaze_generator.dataset_path(task_name), _read_pointmaze
   return Task(
       dataset_factory=functools.partial(
           read, task_name, options, discount, in_blocks),

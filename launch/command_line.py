@@ -12,12 +12,12 @@ from typing import Callable, Sequence
 from absl import app
 from absl import flags
 
-from . import experiment as experiment_lib
-from . import lifetime
+from . import experiment_config
+from . import shutdown
 
-_DEFAULT = 'acme_msg.experiments.command_line:make_experiment'
+_DEFAULT = 'acme_msg.experiments.experiment_flags:make_experiment'
 
-Make = Callable[[], experiment_lib.ExperimentConfig]
+Make = Callable[[], experiment_config.ExperimentConfig]
 
 
 class LaunchError(RuntimeError):
@@ -76,7 +76,7 @@ def find_experiment(argv: Sequence[str]) -> Make:
     sys.exit(f'error: {e}')
 
 
-def run(main: Callable[[experiment_lib.ExperimentConfig], None]) -> None:
+def run(main: Callable[[experiment_config.ExperimentConfig], None]) -> None:
   """Runs a command line to its end, with all flags of the named experiment.
 
   The flag `--dry_run` is for `main` to heed.
@@ -97,7 +97,7 @@ def run(main: Callable[[experiment_lib.ExperimentConfig], None]) -> None:
       flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
 
   def checked(argv):
-    lifetime.quiet()
+    shutdown.quiet()
     if len(argv) > 1:
       sys.exit(f'error: {" ".join(argv[1:])!r}: only flags are taken.')
     try:

@@ -21,7 +21,7 @@ from jax._src import distributed
 from jax.experimental import multihost_utils
 import numpy as np
 
-from . import lifetime
+from . import shutdown
 
 # Seconds between two signs of life, and without any until a host counts as
 # lost: while all goes well, and once a collective has failed or the program
@@ -72,7 +72,7 @@ class Hosts:
   def check(self) -> None:
     """Raises `lifetime.Stopped` on all hosts if one is told to stop."""
     if self.any(self.stop.is_set()):
-      raise lifetime.Stopped()
+      raise shutdown.Stopped()
 
   def wait(self, is_done: Callable[[], bool]) -> None:
     """Waits until something is done on all hosts.
@@ -81,7 +81,7 @@ class Hosts:
       is_done: asked again and again.
 
     Raises:
-      lifetime.Stopped: on all hosts, if one was told to stop first.
+      shutdown.Stopped: on all hosts, if one was told to stop first.
     """
     while True:
       waiting, stopped = self.all_of(
@@ -89,7 +89,7 @@ class Hosts:
       if not waiting:
         return
       if stopped:
-        raise lifetime.Stopped()
+        raise shutdown.Stopped()
       time.sleep(0.05)
 
   # How they end.

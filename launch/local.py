@@ -14,15 +14,15 @@ import launchpad as lp
 from launchpad.nodes.python import local_multi_processing
 
 from . import command_line
-from . import data
-from . import evaluator as evaluator_lib
-from . import experiment as experiment_lib
-from . import learner as learner_lib
-from . import lifetime
-from . import plan
-from . import program as program_lib
+from . import data_node
+from . import evaluator_node
+from . import experiment_config
+from . import learner_node
+from . import shutdown
+from . import dry_run
+from . import launchpad_program
 from . import run_directory
-from . import terminals
+from .optional import terminals
 
 FLAGS = flags.FLAGS
 
@@ -45,7 +45,7 @@ def resources(num_forced_devices: Optional[int] = None) -> Resources:
     num_forced_devices: CPU devices to force on each learner host; by default it
       has the machine's.
   """
-  common = {lifetime.LAUNCHER_PID: str(os.getpid())}
+  common = {shutdown.LAUNCHER_PID: str(os.getpid())}
   # The accelerators are the learner's: JAX takes all the memory it finds.
   no_accelerator = {'JAX_PLATFORMS': 'cpu', 'CUDA_VISIBLE_DEVICES': ''}
   learner = {}
@@ -68,7 +68,7 @@ def resources(num_forced_devices: Optional[int] = None) -> Resources:
 
 
 def _forced_devices(
-    experiment: experiment_lib.ExperimentConfig,
+    experiment: experiment_config.ExperimentConfig,
     num_devices_per_host: Optional[int]) -> Optional[int]:
   # One machine's accelerators have no parts for several hosts.
   if experiment.num_learner_hosts > 1 and num_devices_per_host is None:
@@ -76,14 +76,14 @@ def _forced_devices(
   return num_devices_per_host
 
 
-def _check(experiment: experiment_lib.ExperimentConfig, launch_type: str,
+def _check(experiment: experiment_config.ExperimentConfig, launch_type: str,
            num_devices_per_host: Optional[int],
            terminal: Optional[str]) -> None:
   """Raises ValueError for what cannot be launched; see `launch`."""
   if launch_type not in ('local_mp', 'local_mt'):
     raise ValueError(
         f"launch_type must be 'local_mp' or 'local_mt', not {launch_type!r}; "
-        'for Vertex AI there is `python -m acme_msg.launch.vertex`.')
+        'for Vertex AI there is `python -m acme_msg.launch.optional.vertex`.')
   num_hosts = experiment.num_learner_hosts
   if launch_type == 'local_mt' and (
       num_hosts > 1 or num_devices_per_host or terminal):
@@ -99,7 +99,7 @@ def _check(experiment: experiment_lib.ExperimentConfig, launch_type: str,
   run_directory.check(experiment)
 
 
-def launch(experiment: experiment_lib.ExperimentConfig,
+def launch(experiment: experiment_config.ExperimentConfig,
            launch_type: str = 'local_mp',
            num_devices_per_host: Optional[int] = None,
            terminal: Optional[str] = None) -> None:
@@ -127,13 +127,13 @@ def launch(experiment: experiment_lib.ExperimentConfig,
   """
   _check(experiment, launch_type, num_devices_per_host, terminal)
   run_program(
-      program_lib.make_program(experiment), experiment,
+      launchpad_program.make_program(experiment), experiment,
       resources(_forced_devices(experiment, num_devices_per_host)),
       launch_type, terminal)
 
 
 def run_program(program: lp.Program,
-                experiment: experiment_lib.ExperimentConfig,
+                experiment: experiment_config.ExperimentConfig,
                 process_resources: Resources,
                 launch_type: str = 'local_mp',
                 terminal: Optional[str] = None) -> None:
@@ -192,7 +192,7 @@ def _start(program: lp.Program, launch_type: str,
       test_case=absltest.TestCase())
 
 
-def run_local(experiment: experiment_lib.ExperimentConfig) -> None:
+def run_local(experiment: experiment_config.ExperimentConfig) -> None:
   """Runs an experiment in this process: trains, and evaluates in between.
 
   Gives the same results as the program, and resumes its runs.
@@ -207,8 +207,8 @@ def run_local(experiment: experiment_lib.ExperimentConfig) -> None:
   if run_directory.is_finished(experiment):
     print(f'The run in {experiment.root_dir} is finished already.', flush=True)
     return
-  learner = learner_lib.LearnerNode(experiment)
-  evaluator = evaluator_lib.EvaluatorNode(experiment)
+  learner = learner_node.LearnerNode(experiment)
+  evaluator = evaluator_node.EvaluatorNode(experiment)
 
   def evaluate():
     while (claimed := learner.claim('local')) is not None:
@@ -216,17 +216,17 @@ def run_local(experiment: experiment_lib.ExperimentConfig) -> None:
 
   with learner.progress:
     learner.progress.wait_for('loading data')
-    learner.start(data.make_store(experiment.dataset_factory()))
+    learner.start(data_node.make_store(experiment.dataset_factory()))
     evaluate()
     while learner.advance():
       evaluate()
     learner.finish()
 
 
-def _plan(experiment: experiment_lib.ExperimentConfig, launch_type: str,
+def _plan(experiment: experiment_config.ExperimentConfig, launch_type: str,
           num_devices_per_host: Optional[int]) -> str:
   """Returns what `launch` would start."""
-  groups = program_lib.make_program(experiment).groups
+  groups = launchpad_program.make_program(experiment).groups
   if launch_type == 'local_mt':
     where, devices, envs = 'a thread of this process', 'those of JAX here', {}
   else:
@@ -235,8 +235,8 @@ def _plan(experiment: experiment_lib.ExperimentConfig, launch_type: str,
     devices = (f'{forced} forced of the CPU' if forced
                else 'all that JAX finds here')
     envs = {group: process.env for group, process in resources(forced).items()}
-  return plan.describe(experiment, [
-      plan.Node(
+  return dry_run.describe(experiment, [
+      dry_run.Node(
           f'{group}/{index}', where, devices if group == 'learner' else 'CPU',
           '' if group == 'evaluator' else
           'localhost, at a port that is chosen when it starts',
@@ -244,7 +244,7 @@ def _plan(experiment: experiment_lib.ExperimentConfig, launch_type: str,
       for group, nodes in groups.items() for index in range(len(nodes))])
 
 
-def main(experiment: experiment_lib.ExperimentConfig) -> None:
+def main(experiment: experiment_config.ExperimentConfig) -> None:
   """Launches the experiment as the flags say."""
   experiment = dataclasses.replace(
       experiment, num_learner_hosts=FLAGS.num_learner_hosts)

@@ -19,13 +19,13 @@ from jax._src import distributed
 import launchpad as lp
 
 from . import command_line
-from . import data as data_lib
-from . import experiment as experiment_lib
+from . import data_node
+from . import experiment_config
 from . import hosts
-from . import learner as learner_lib
+from . import learner_node
 from . import local
-from . import plan
-from . import program as program_lib
+from . import dry_run
+from . import launchpad_program
 from . import run_directory
 
 FLAGS = flags.FLAGS
@@ -110,7 +110,7 @@ class _DataOfFirstHost:
 
 
 def make_program(
-    experiment: experiment_lib.ExperimentConfig, host: Host) -> lp.Program:
+    experiment: experiment_config.ExperimentConfig, host: Host) -> lp.Program:
   """Returns the part of the experiment's program that runs on a host.
 
   Args:
@@ -118,19 +118,19 @@ def make_program(
     host: the host.
   """
   if host.index == 0:
-    return program_lib.make_program(
+    return launchpad_program.make_program(
         experiment, functools.partial(_join, host),
-        functools.partial(data_lib.DataNode, host=host.first),
+        functools.partial(data_node.DataNode, host=host.first),
         first_learner_only=True)
   program = lp.Program('acme_msg')
   with program.group('learner'):
     program.add_node(lp.CourierNode(
-        learner_lib.LearnerNode, experiment, _DataOfFirstHost(),
+        learner_node.LearnerNode, experiment, _DataOfFirstHost(),
         functools.partial(hosts.join, *host)))
   return program
 
 
-def launch(experiment: experiment_lib.ExperimentConfig, host: Host) -> None:
+def launch(experiment: experiment_config.ExperimentConfig, host: Host) -> None:
   """Runs a host's part of an experiment, and returns when it is over.
 
   Every host must call it, with the same experiment and a `root_dir` that all of
@@ -151,12 +151,12 @@ def launch(experiment: experiment_lib.ExperimentConfig, host: Host) -> None:
       make_program(experiment, host), experiment, local.resources())
 
 
-def _on_hosts(experiment: experiment_lib.ExperimentConfig,
-              host: Host) -> experiment_lib.ExperimentConfig:
+def _on_hosts(experiment: experiment_config.ExperimentConfig,
+              host: Host) -> experiment_config.ExperimentConfig:
   return dataclasses.replace(experiment, num_learner_hosts=host.count)
 
 
-def _plan(experiment: experiment_lib.ExperimentConfig, host: Host) -> str:
+def _plan(experiment: experiment_config.ExperimentConfig, host: Host) -> str:
   """Returns what all hosts would start."""
   resources = local.resources()
 
@@ -165,7 +165,7 @@ def _plan(experiment: experiment_lib.ExperimentConfig, host: Host) -> str:
     where = f'host {index} of {host.count}{here}'
     group = name.split('/')[0]
     devices = 'all that JAX finds there' if group == 'learner' else 'CPU'
-    return plan.Node(name, where, devices, address, resources[group].env)
+    return dry_run.Node(name, where, devices, address, resources[group].env)
 
   learners = [
       node(f'learner/{index}', index,
@@ -174,10 +174,10 @@ def _plan(experiment: experiment_lib.ExperimentConfig, host: Host) -> str:
   evaluators = [node(f'evaluator/{index}', 0)
                 for index in range(experiment.num_evaluators)]
   data = node('data/0', 0, f'{host.first}, at a port that host 0 tells')
-  return plan.describe(experiment, [data, *learners, *evaluators])
+  return dry_run.describe(experiment, [data, *learners, *evaluators])
 
 
-def main(experiment: experiment_lib.ExperimentConfig) -> None:
+def main(experiment: experiment_config.ExperimentConfig) -> None:
   """Launches the experiment as the flags say."""
   host = find_host(
       FLAGS.coordinator_address, FLAGS.num_processes, FLAGS.process_id)

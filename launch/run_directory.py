@@ -6,12 +6,12 @@ from typing import Any, Dict, Mapping
 
 from . import checkpointing
 from . import evaluations
-from . import experiment as experiment_lib
+from . import experiment_config
 
 _NAME = 'config.json'
 
 
-def _record(experiment: experiment_lib.ExperimentConfig) -> Dict[str, Any]:
+def _record(experiment: experiment_config.ExperimentConfig) -> Dict[str, Any]:
   """Returns all that decides the run's results."""
   names = ('seed', 'num_steps', 'num_sgd_steps_per_step', 'eval_every_steps',
            'episodes_per_eval')
@@ -32,7 +32,7 @@ def _flat(record: Mapping[str, Any], prefix: str = '') -> Dict[str, Any]:
   return leaves
 
 
-def check(experiment: experiment_lib.ExperimentConfig) -> None:
+def check(experiment: experiment_config.ExperimentConfig) -> None:
   """Refuses to continue a run that was started with other settings.
 
   Only `num_steps` may differ: it is absolute, and may grow.
@@ -70,7 +70,7 @@ def check(experiment: experiment_lib.ExperimentConfig) -> None:
         '\nUse these settings to resume it, or choose another root_dir.')
 
 
-def claim(experiment: experiment_lib.ExperimentConfig) -> None:
+def claim(experiment: experiment_config.ExperimentConfig) -> None:
   """Checks the directory and records the experiment's settings in it."""
   check(experiment)
   os.makedirs(experiment.root_dir, exist_ok=True)
@@ -81,7 +81,7 @@ def claim(experiment: experiment_lib.ExperimentConfig) -> None:
   os.replace(path + '.tmp', path)
 
 
-def confirm(experiment: experiment_lib.ExperimentConfig) -> None:
+def confirm(experiment: experiment_config.ExperimentConfig) -> None:
   """Checks that another host of the run has claimed the same directory.
 
   Args:
@@ -98,7 +98,7 @@ def confirm(experiment: experiment_lib.ExperimentConfig) -> None:
   check(experiment)
 
 
-def is_finished(experiment: experiment_lib.ExperimentConfig) -> bool:
+def is_finished(experiment: experiment_config.ExperimentConfig) -> bool:
   """Returns whether the run is trained, saved and evaluated to its end."""
   last = checkpointing.latest_step(experiment.root_dir)
   evaluated = evaluations.load(experiment.root_dir)

@@ -49,7 +49,7 @@ _MODULES = _modules()
 def _is_mathematics(name: str) -> bool:
   parts = name.split('.')
   return parts[1:2] == ['networks'] or (
-      parts[1:2] == ['agents'] and parts[-1] not in ('acting', 'learning'))
+      parts[1:2] == ['agents'] and parts[-1] not in ('learning', 'offline_learner', 'feed_forward_actor'))
 
 
 def _imports(name: str, source: str, is_package: bool) -> set[str]:
@@ -92,11 +92,11 @@ import os.path, reverb
 from . import config
 from ...networks import policy
 def late():
-  from ...launch.experiment import Experiment
+  from ...launch.experiment_config import Experiment
   from acme_msg import builders
 '''
   assert _imports('acme_msg.agents.msg.learning', source, False) >= {
-      'os.path', 'reverb', 'acme_msg.launch.experiment', 'acme_msg.builders'}
+      'os.path', 'reverb', 'acme_msg.launch.experiment_config', 'acme_msg.builders'}
   rooms = {
       _room(name)
       for name in _imports('acme_msg.agents.msg.learning', source, False)}

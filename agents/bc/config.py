@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Optional, Sequence
 
-from .. import options
+from .. import option_checks
 from ... import networks
 
 
@@ -40,13 +40,13 @@ class BCConfig:
   resident_data: str = 'replicated'
 
   def __post_init__(self):
-    options.require_choice(self, 'loss', ('mle', 'mse'))
-    options.require_choice(self, 'eval_mode', (None, 'mode', 'sample'))
-    options.require_choice(self, 'networks_init_type', networks.INIT_TYPES)
-    options.require_execution(self)
-    options.require_positive(self, 'policy_lr')
-    options.require_counts(self, 1, 'batch_size', 'num_sgd_steps_per_step')
-    options.require_hidden_sizes(self, 'actor_network_hidden_sizes')
+    option_checks.require_choice(self, 'loss', ('mle', 'mse'))
+    option_checks.require_choice(self, 'eval_mode', (None, 'mode', 'sample'))
+    option_checks.require_choice(self, 'networks_init_type', networks.INIT_TYPES)
+    option_checks.require_execution(self)
+    option_checks.require_positive(self, 'policy_lr')
+    option_checks.require_counts(self, 1, 'batch_size', 'num_sgd_steps_per_step')
+    option_checks.require_hidden_sizes(self, 'actor_network_hidden_sizes')
 
   @property
   def evaluation_mode(self) -> str:

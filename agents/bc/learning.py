@@ -9,14 +9,14 @@ import optax
 
 from . import config as bc_config
 from . import update
-from .. import learning
+from .. import offline_learner
 from .. import parallel
-from .. import program
+from .. import scanned_program
 from .. import sharding
 from ... import networks as networks_lib
 
 
-class BCLearner(learning.OfflineLearner):
+class BCLearner(offline_learner.OfflineLearner):
   """Fits a policy to the data's actions, with the batch spread over devices."""
 
   def __init__(
@@ -24,7 +24,7 @@ class BCLearner(learning.OfflineLearner):
       policy: networks_lib.PolicyNetwork,
       config: bc_config.BCConfig,
       random_key: jax.Array,
-      dataset: learning.Dataset,
+      dataset: offline_learner.Dataset,
       counter: Optional[counting.Counter] = None,
       logger: Optional[loggers.Logger] = None,
       devices: Optional[Sequence[Any]] = None,
@@ -36,7 +36,7 @@ class BCLearner(learning.OfflineLearner):
     state = jax.jit(
         lambda key: update.init_state(key, policy, optimizer))(random_key)
     super().__init__(
-        program.Program(
+        scanned_program.Program(
             update.make_update_step(policy, config, optimizer, shard),
             state, jax.tree.map(lambda _: False, state), shard, devices,
             config.num_sgd_steps_per_step, config.batch_size,

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Optional, Sequence, Tuple
 
-from . import validation
+from . import config_checks
 
 
 @dataclasses.dataclass
@@ -139,7 +139,7 @@ class MSGConfig:
   resident_data: str = 'replicated'
 
   def __post_init__(self):
-    validation.validate(self)
+    config_checks.validate(self)
 
   @property
   def options_with_next_actions(self) -> Tuple[str, ...]:

@@ -8,15 +8,15 @@ import jax
 
 from . import config as msg_config
 from . import update
-from . import validation
-from .. import learning
+from . import config_checks
+from .. import offline_learner
 from .. import parallel
-from .. import program
+from .. import scanned_program
 from .. import sharding
 from ... import networks as networks_lib
 
 
-class MSGLearner(learning.OfflineLearner):
+class MSGLearner(offline_learner.OfflineLearner):
   """Learns a policy and an ensemble of critics from a fixed dataset.
 
   The ensemble (or the batch, for variants that share a trunk) is spread over
@@ -28,7 +28,7 @@ class MSGLearner(learning.OfflineLearner):
       networks: networks_lib.MSGNetworks,
       config: msg_config.MSGConfig,
       random_key: jax.Array,
-      dataset: learning.Dataset,
+      dataset: offline_learner.Dataset,
       counter: Optional[counting.Counter] = None,
       logger: Optional[loggers.Logger] = None,
       devices: Optional[Sequence[Any]] = None,
@@ -49,7 +49,7 @@ class MSGLearner(learning.OfflineLearner):
         devices does not divide the ensemble (or the batch), or if the dataset
         lacks what an option needs.
     """
-    validation.validate_critic(config, networks.critic)
+    config_checks.validate_critic(config, networks.critic)
     devices = parallel.ParallelMap(devices, config.parallel_map)
     optimizers = update.make_optimizers(config)
     shard = sharding.make_shard(
@@ -57,7 +57,7 @@ class MSGLearner(learning.OfflineLearner):
     state = jax.jit(
         lambda key: update.init_state(key, networks, optimizers))(random_key)
     super().__init__(
-        program.Program(
+        scanned_program.Program(
             update.make_update_step(networks, config, optimizers, shard),
             state,
             update.split_leaves(

@@ -20,11 +20,11 @@ import dm_env
 
 from . import small
 from ...builders import actor_learner
-from ...builders import base
+from ...builders import offline_builder
 
 
 def run(
-    builder: base.FeedForwardBuilder,
+    builder: offline_builder.FeedForwardBuilder,
     network_factory: Callable[[specs.EnvironmentSpec], Any],
     dataset_factory: Callable[[], types.Transition],
     environment: dm_env.Environment,

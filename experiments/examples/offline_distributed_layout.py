@@ -23,12 +23,12 @@ import jax
 import launchpad as lp
 
 from . import small
-from ...builders import base
-from ...builders import processes
+from ...builders import offline_builder
+from ...builders import import_order
 
 
 def make_program(
-    builder: base.OfflineBuilder,
+    builder: offline_builder.OfflineBuilder,
     network_factory: Callable[[specs.EnvironmentSpec], Any],
     dataset_factory: Callable[[], types.Transition],
     environment_factory: Callable[[int], dm_env.Environment],
@@ -71,7 +71,7 @@ def make_program(
   layout = acme_layout.OfflineDistributedLayout(
       seed, lambda: network_factory(spec), make_learner, [make_evaluator],
       max_number_of_steps=num_gradient_steps, workdir=directory)
-  return processes.import_acme_msg_first(layout.build())
+  return import_order.import_acme_msg_first(layout.build())
 
 
 def main(argv):

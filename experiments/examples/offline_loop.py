@@ -23,12 +23,12 @@ import dm_env
 import jax
 
 from . import small
-from ...builders import base
-from ...launch import loggers
+from ...builders import offline_builder
+from ...launch import run_loggers
 
 
 def run(
-    builder: base.OfflineBuilder,
+    builder: offline_builder.OfflineBuilder,
     network_factory: Callable[[specs.EnvironmentSpec], Any],
     dataset: types.Transition,
     environment: dm_env.Environment,
@@ -58,7 +58,7 @@ def run(
   spec = specs.make_environment_spec(environment)
   networks = network_factory(spec)
   learner_key, actor_key = jax.random.split(jax.random.PRNGKey(seed))
-  logger_fn = loggers.make_logger_fn(directory)
+  logger_fn = run_loggers.make_logger_fn(directory)
   counter = counting.Counter(time_delta=0.)
 
   learner = builder.make_learner(

@@ -27,12 +27,12 @@ import numpy as np
 from . import small
 from ... import builders
 from ...builders import actor_learner
-from ...builders import base
+from ...builders import offline_builder
 from ...builders import batches
 from ...datasets import rewards
 
 
-def mean_return(builder: base.FeedForwardBuilder, networks: Any,
+def mean_return(builder: offline_builder.FeedForwardBuilder, networks: Any,
                 variable_source: core.VariableSource,
                 environment: dm_env.Environment, num_episodes: int) -> float:
   """Returns the mean return of the evaluation policy."""
@@ -75,8 +75,8 @@ def add_half(
 
 
 def run(
-    offline_builder: base.FeedForwardBuilder,
-    online_builder: base.FeedForwardBuilder,
+    offline_builder: offline_builder.FeedForwardBuilder,
+    online_builder: offline_builder.FeedForwardBuilder,
     network_factory: Callable[[specs.EnvironmentSpec], Any],
     dataset: types.Transition,
     transform: Callable[[types.Transition], types.Transition],

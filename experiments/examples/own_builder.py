@@ -24,7 +24,7 @@ import optax
 
 from . import small
 from ...builders import batches
-from ...launch import experiment as experiment_lib
+from ...launch import experiment_config
 from ...launch import local
 
 _BATCH_SIZE = 256
@@ -99,9 +99,9 @@ class ClonerBuilder:
 
 
 def make_experiment(task, root_dir: str, num_steps: int, eval_every_steps: int,
-                    episodes_per_eval: int) -> experiment_lib.ExperimentConfig:
+                    episodes_per_eval: int) -> experiment_config.ExperimentConfig:
   """Returns the experiment that trains the cloner on a task."""
-  return experiment_lib.ExperimentConfig(
+  return experiment_config.ExperimentConfig(
       builder=batches.BatchingBuilder(ClonerBuilder(), _BATCH_SIZE),
       network_factory=make_network,
       dataset_factory=task.dataset_factory,

@@ -5,7 +5,7 @@ import functools
 from .. import tasks
 from ... import builders
 from ...agents import msg
-from ...builders import msg as msg_builder
+from ...builders import msg_builder
 
 TASK_NAME = 'pointmaze-umaze'
 

@@ -6,10 +6,10 @@ from acme import specs
 from acme import types
 from acme_msg.agents import msg
 from acme_msg.agents import parallel
-from acme_msg.agents import program
+from acme_msg.agents import scanned_program
 from acme_msg.agents import sharding
 from acme_msg.agents.msg import update
-from acme_msg.builders import msg as msg_builder
+from acme_msg.builders import msg_builder
 import jax
 import numpy as np
 
@@ -93,7 +93,7 @@ def make_update_step(config: msg.MSGConfig):
 
 
 def make_program(config: msg.MSGConfig, state=None,
-                 devices=None) -> program.Program:
+                 devices=None) -> scanned_program.Program:
   """The config's gradient steps as the learner compiles them."""
   devices = parallel.ParallelMap(
       devices or jax.local_devices()[:1], config.parallel_map)
@@ -102,7 +102,7 @@ def make_program(config: msg.MSGConfig, state=None,
   shard = sharding.make_shard(
       networks.critic, config.batch_size, devices.num_devices)
   state = make_state(config) if state is None else state
-  return program.Program(
+  return scanned_program.Program(
       update.make_update_step(networks, config, optimizers, shard), state,
       update.split_leaves(
           state, networks.critic, optimizers, devices.num_devices),

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 from acme import types
 from acme_msg.agents import metrics
 from acme_msg.agents import parallel
-from acme_msg.agents import program
+from acme_msg.agents import scanned_program
 from acme_msg.agents import sharding
 import jax
 import numpy as np
@@ -35,7 +35,7 @@ def make_data(num_transitions: int = 10) -> types.Transition:
 
 def make_program(num_sgd_steps_per_step: int = 3, batch_size: int = 2,
                  devices=None, step=None, parallel_map='pmap',
-                 resident_data='replicated') -> program.Program:
+                 resident_data='replicated') -> scanned_program.Program:
   """A program whose steps add up rewards and move members by one."""
   devices = parallel.ParallelMap(
       devices or jax.local_devices()[:1], parallel_map)
@@ -46,7 +46,7 @@ def make_program(num_sgd_steps_per_step: int = 3, batch_size: int = 2,
         state._replace(total=state.total + batch, members=state.members + 1),
         metrics.step_metrics(1., scalars={'batch': batch}))
 
-  return program.Program(
+  return scanned_program.Program(
       step or add_rewards, make_state(), State(False, True, False),
       sharding.Shard(devices.num_devices, 4, 'members'), devices,
       num_sgd_steps_per_step, batch_size, resident_data)

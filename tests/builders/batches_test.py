@@ -1,7 +1,7 @@
 """Batches of whole datasets, for builders that learn from iterators."""
 
 from acme import types
-from acme_msg.builders import base
+from acme_msg.builders import offline_builder
 from acme_msg.builders import batches
 import jax
 import numpy as np
@@ -41,7 +41,7 @@ def test_keys_decide_the_batches():
   assert not np.array_equal(first(0), first(1))
 
 
-class _Builder(base.OfflineBuilder):
+class _Builder(offline_builder.OfflineBuilder):
   """Returns what it is given."""
 
   def make_learner(self, random_key, networks, dataset, logger_fn,

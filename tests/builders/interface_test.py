@@ -10,10 +10,10 @@ from acme.utils import loggers
 from acme_msg import builders
 from acme_msg.agents import bc
 from acme_msg.agents import msg
-from acme_msg.builders import base
+from acme_msg.builders import offline_builder
 from acme_msg.builders import batches
-from acme_msg.builders import bc as bc_builder
-from acme_msg.builders import msg as msg_builder
+from acme_msg.builders import bc_builder
+from acme_msg.builders import msg_builder
 import jax
 import numpy as np
 import plane
@@ -49,8 +49,8 @@ def test_signatures_are_those_of_acme(builder, method):
 
 @pytest.mark.parametrize('builder', _BUILDERS)
 def test_are_offline_builders(builder):
-  assert isinstance(builder, base.OfflineBuilder)
-  assert base.OfflineBuilder.__abstractmethods__ == set(_INTERFACE)
+  assert isinstance(builder, offline_builder.OfflineBuilder)
+  assert offline_builder.OfflineBuilder.__abstractmethods__ == set(_INTERFACE)
 
 
 @pytest.mark.parametrize('builder', _BUILDERS)

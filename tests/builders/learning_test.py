@@ -6,8 +6,8 @@ from acme.utils import loggers
 from acme_msg import builders
 from acme_msg.agents import bc
 from acme_msg.agents import msg
-from acme_msg.builders import bc as bc_builder
-from acme_msg.builders import msg as msg_builder
+from acme_msg.builders import bc_builder
+from acme_msg.builders import msg_builder
 import jax
 import numpy as np
 import plane

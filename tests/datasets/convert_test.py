@@ -7,7 +7,7 @@ import sys
 
 from acme_msg import datasets
 from acme_msg.datasets import convert
-from acme_msg.datasets import outputs
+from acme_msg import atomic_files
 import numpy as np
 import pytest
 import writing
@@ -74,7 +74,7 @@ def test_what_a_killed_conversion_leaves_is_recognised(
   assert done.returncode == -signal.SIGKILL
   left, = os.listdir(tmp_path / 'here')
   left = str(tmp_path / 'here' / left)
-  assert outputs.is_partial(left) and not outputs.is_partial(target)
+  assert atomic_files.is_partial(left) and not atomic_files.is_partial(target)
   with pytest.raises(ValueError, match='broken off.*remove it'):
     datasets.find(left)
   with pytest.raises(FileNotFoundError):

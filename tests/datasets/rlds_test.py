@@ -4,7 +4,7 @@ import os
 
 from acme_msg.datasets import d4rl
 from acme_msg.datasets import rlds
-from acme_msg.datasets import selection
+from acme_msg.datasets import loading
 from acme_msg.datasets import steps as steps_lib
 import h5py
 import numpy as np
@@ -43,7 +43,7 @@ def _load_steps(path):
 
 
 def _load(path, task_name):
-  return selection.load(rlds.RldsSource(path), task_name)
+  return loading.load(rlds.RldsSource(path), task_name)
 
 
 def _assert_same_steps(a, b):

@@ -218,7 +218,7 @@ def test_names_paths_and_prefixes(tmp_path, monkeypatch, episodes, path):
     ('d4rl:hopping', {}, ValueError, ["'hopping' is not a known D4RL task"]),
     ('', dict(task_name='hopping'), ValueError, ["'hopping' is not a known"]),
     ('pointmaze-umaze', {}, FileNotFoundError,
-     ['acme_msg.datasets.pointmaze pointmaze-umaze']),
+     ['acme_msg.datasets.pointmaze_generator pointmaze-umaze']),
     ('ogbench:rows.hdf5', {}, ValueError, ['rows.hdf5 looks like a D4RL']),
     ('empty', {}, ValueError, ['no dataset_info.json', 'here are: versions']),
     ('rows.hdf5', dict(goal=(1, 2)), ValueError, ['goal is for OGBench']),

@@ -9,7 +9,7 @@ file of D4RL's layout whose rows come from the real environment.
 
 import sys
 
-from acme_msg.environments import d4rl
+from acme_msg.environments import d4rl_environment
 import h5py
 import numpy as np
 
@@ -25,7 +25,7 @@ def collect(path: str, episodes: int = 6, seed: int = 0) -> None:
     episodes: how many, of at most 700 steps each.
     seed: seed of the environment and of the actions.
   """
-  environment = d4rl.make('antmaze-umaze-v2', seed)
+  environment = d4rl_environment.make('antmaze-umaze-v2', seed)
   ant = environment.environment.unwrapped.wrapped_env
   random = np.random.RandomState(seed)
   rows = {name: [] for name in (

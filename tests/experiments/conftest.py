@@ -13,7 +13,7 @@ import numpy as np
 import psutil
 import pytest
 
-from acme_msg.datasets import pointmaze
+from acme_msg.datasets import pointmaze_generator
 from acme_msg.environments import d4rl_build
 from acme_msg.launch import checkpointing
 
@@ -100,7 +100,7 @@ def _check_run():
 def _pointmaze_file(tmp_path_factory):
   """A small dataset of the embedded task 'pointmaze-umaze-diverse'."""
   path = tmp_path_factory.mktemp('pointmaze') / 'small.hdf5'
-  pointmaze.write(str(path), 'pointmaze-umaze-diverse', num_transitions=2000)
+  pointmaze_generator.write(str(path), 'pointmaze-umaze-diverse', num_transitions=2000)
   return str(path)
 
 

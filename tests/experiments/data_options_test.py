@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from acme_msg.datasets import selection
+from acme_msg.datasets import loading
 from acme_msg.datasets import sources
-from acme_msg.experiments import agents
+from acme_msg.experiments import algorithms
 from acme_msg.experiments import report
 from acme_msg.experiments import settings
 from acme_msg.launch import checkpointing
@@ -18,11 +18,11 @@ from acme_msg.launch import local
 from acme.utils import counting
 from acme.utils import loggers
 
-_OPTIONS = selection.DataOptions(top_fraction=.5, n_step=3)
+_OPTIONS = loading.DataOptions(top_fraction=.5, n_step=3)
 
 
 def _make(path, root_dir='nowhere', **changes):
-  agents.parse_gin([], [f'msg.config.MSGConfig.{option}' for option in (
+  algorithms.parse_gin([], [f'msg.config.MSGConfig.{option}' for option in (
       'num_sgd_steps_per_step=5', 'ensemble_size=2', 'batch_size=8',
       'num_bc_iters=0', 'actor_network_hidden_sizes=(8,)',
       'critic_network_hidden_sizes=(8,)')])

@@ -13,9 +13,9 @@ import re
 
 from acme_msg import builders
 from acme_msg.agents import bc
-from acme_msg.builders import bc as bc_builder
-from acme_msg.builders import msg as msg_builder
-from acme_msg.datasets import pointmaze
+from acme_msg.builders import bc_builder
+from acme_msg.builders import msg_builder
+from acme_msg.datasets import pointmaze_generator
 from acme_msg.experiments import tasks
 from acme_msg.experiments.examples import local_layout
 from acme_msg.experiments.examples import offline_loop
@@ -65,7 +65,7 @@ def _make_agent(name):
 def _path(tmp_path_factory):
   """A small dataset."""
   path = str(tmp_path_factory.mktemp('data') / 'umaze.hdf5')
-  pointmaze.write(path, small.TASK_NAME, num_transitions=20_000)
+  pointmaze_generator.write(path, small.TASK_NAME, num_transitions=20_000)
   return path
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from acme_msg import networks as networks_lib
 from acme_msg.agents import msg
-from acme_msg.builders import msg as msg_builder
+from acme_msg.builders import msg_builder
 from acme_msg.environments import pointmaze
 from acme_msg.experiments import maze_picture
 from acme_msg.experiments import plots

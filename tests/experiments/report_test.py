@@ -6,14 +6,14 @@ import jax
 import numpy as np
 import pytest
 
-from acme_msg.experiments import agents
+from acme_msg.experiments import algorithms
 from acme_msg.experiments import report
 from acme_msg.experiments import settings
 from acme_msg.launch import checkpointing
 
 
 def _make(path, root_dir, options):
-  agents.parse_gin([], [f'msg.config.MSGConfig.{option}' for option in (
+  algorithms.parse_gin([], [f'msg.config.MSGConfig.{option}' for option in (
       'num_sgd_steps_per_step=5', 'batch_size=8', *options,
       'actor_network_hidden_sizes=(8,)', 'critic_network_hidden_sizes=(8,)')])
   return settings.make_experiment(

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from acme_msg.experiments import agents
+from acme_msg.experiments import algorithms
 from acme_msg.experiments import settings
 from acme_msg.launch import checkpointing
 
@@ -72,7 +72,7 @@ def test_finished_run_says_so(run, reference, pointmaze_file):
 
 
 def test_saved_model_acts_as_the_final_policy(reference, pointmaze_file):
-  agents.parse_gin([], _BINDINGS)
+  algorithms.parse_gin([], _BINDINGS)
   experiment = settings.make_experiment(
       **_SETTINGS, root_dir=str(reference), dataset=pointmaze_file)
   spec = experiment.environment_spec()

@@ -5,7 +5,7 @@ import pickle
 
 import pytest
 
-from acme_msg.experiments import agents
+from acme_msg.experiments import algorithms
 from acme_msg.experiments import settings
 
 _S = 'msg.config.MSGConfig.num_sgd_steps_per_step'
@@ -13,7 +13,7 @@ _S = 'msg.config.MSGConfig.num_sgd_steps_per_step'
 
 def _make(*bindings, configs=(), **changes):
   """Makes the experiment of a command line; little of it by default."""
-  agents.parse_gin(configs, bindings)
+  algorithms.parse_gin(configs, bindings)
   return settings.make_experiment(**{
       'algorithm': 'msg', 'task_class': 'pointmaze',
       'task_name': 'pointmaze-umaze', 'root_dir': 'nowhere', 'seed': 1,
@@ -84,8 +84,8 @@ def test_q_filter_asks_for_the_critic():
 @pytest.mark.parametrize('recipe', sorted(os.listdir(
     os.path.join(os.path.dirname(settings.__file__), 'recipes'))))
 def test_recipes_make_experiments(recipe, caplog):
-  agents.parse_gin([recipe], [])
-  [algorithm] = [name for name in agents.ALGORITHMS if agents.bound(name)]
+  algorithms.parse_gin([recipe], [])
+  [algorithm] = [name for name in algorithms.ALGORITHMS if algorithms.bound(name)]
   experiment = _make(configs=[recipe], algorithm=algorithm)
   # Other processes get it and make the networks.
   experiment = pickle.loads(pickle.dumps(experiment))

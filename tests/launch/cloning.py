@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 from acme_msg import builders
 from acme_msg.agents import bc
-from acme_msg.builders import bc as builders_bc
-from acme_msg.launch import experiment as experiment_lib
+from acme_msg.builders import bc_builder
+from acme_msg.launch import experiment_config
 from acme_msg.launch import local
 
 import acme
@@ -166,10 +166,10 @@ def make_streamed_experiment(root_dir, **fields):
       policy_lr=1e-3, batch_size=16, num_sgd_steps_per_step=5,
       actor_network_hidden_sizes=(8,), eval_mode='sample')
   fields = {'num_steps': 8, 'dataset_factory': load_blocks, **fields}
-  return experiment_lib.ExperimentConfig(
+  return experiment_config.ExperimentConfig(
       builder=builders.BCBuilder(config),
       network_factory=functools.partial(
-          builders_bc.make_networks, config=config),
+          bc_builder.make_networks, config=config),
       environment_factory=Point, root_dir=root_dir, seed=3,
       num_sgd_steps_per_step=5, eval_every_steps=2, episodes_per_eval=3,
       data_mode='stream', shuffle_buffer=2000, config={}, **fields)
@@ -181,7 +181,7 @@ def make_experiment(root_dir, delay=0., env_delay=0., fault=None, size=1,
   learning = learning or num_sgd_steps
   fields = {'seed': 3, 'num_steps': 8, 'eval_every_steps': 2,
             'episodes_per_eval': 3, **fields}
-  return experiment_lib.ExperimentConfig(
+  return experiment_config.ExperimentConfig(
       builder=CloningBuilder(learning, delay),
       network_factory=make_network,
       dataset_factory=functools.partial(load_dataset, size, fault),

@@ -4,7 +4,7 @@ import os
 import re
 import signal
 
-from acme_msg.datasets import streaming
+from acme_msg.datasets.delivery import streaming
 from acme_msg.launch import checkpointing
 from acme_msg.launch import evaluations
 from acme_msg.launch import local

@@ -13,7 +13,7 @@ import threading
 import time
 
 from acme_msg.launch import hosts
-from acme_msg.launch import lifetime
+from acme_msg.launch import shutdown
 
 import numpy as np
 import portpicker
@@ -33,9 +33,9 @@ def _agree(group):
   assert time.time() > since + 1  # Though this may be the one that was done.
   if group.index == 1:
     os.kill(os.getpid(), signal.SIGTERM)
-  with pytest.raises(lifetime.Stopped):
+  with pytest.raises(shutdown.Stopped):
     group.wait(lambda: False)
-  with pytest.raises(lifetime.Stopped):
+  with pytest.raises(shutdown.Stopped):
     group.check()
 
 
@@ -144,9 +144,9 @@ def test_one_host_waits_for_itself_alone():
     assert done.is_set()
     group.stop.set()
     group.wait(lambda: True)  # What is done needs no waiting.
-    with pytest.raises(lifetime.Stopped):
+    with pytest.raises(shutdown.Stopped):
       group.wait(lambda: False)
-    with pytest.raises(lifetime.Stopped):
+    with pytest.raises(shutdown.Stopped):
       group.check()
 
 

@@ -10,10 +10,10 @@ import sys
 from acme_msg import builders
 from acme_msg import environments
 from acme_msg.agents import msg
-from acme_msg.builders import msg as msg_builder
-from acme_msg.datasets import pointmaze
+from acme_msg.builders import msg_builder
+from acme_msg.datasets import pointmaze_generator
 from acme_msg.datasets import sources
-from acme_msg.launch import experiment as experiment_lib
+from acme_msg.launch import experiment_config
 from acme_msg.launch import local
 
 TASK = 'pointmaze-umaze-diverse'
@@ -31,7 +31,7 @@ def make_config(**options):
 def load_dataset():
   """Returns 1,000 transitions, which are made where they are missing."""
   return sources.load(
-      sources.find(pointmaze.ensure(TASK, num_transitions=1000), TASK), TASK)
+      sources.find(pointmaze_generator.ensure(TASK, num_transitions=1000), TASK), TASK)
 
 
 def make_experiment(root_dir, normalize=False, **fields):
@@ -40,7 +40,7 @@ def make_experiment(root_dir, normalize=False, **fields):
   builder = builders.MSGBuilder(config)
   if normalize:
     builder = builders.NormalizingBuilder(builder)
-  return experiment_lib.ExperimentConfig(
+  return experiment_config.ExperimentConfig(
       builder=builder,
       network_factory=functools.partial(
           msg_builder.make_networks, config=config),

@@ -10,7 +10,7 @@ import pickle
 import subprocess
 import sys
 
-from acme_msg.builders import msg as msg_builder
+from acme_msg.builders import msg_builder
 from acme_msg.agents import msg
 from acme_msg.launch import checkpointing
 from acme_msg.launch import hosts

@@ -16,7 +16,7 @@ import acme_msg
 from acme_msg import datasets
 from acme_msg.agents import msg
 from acme_msg.agents.msg import learning
-from acme_msg.datasets import pointmaze
+from acme_msg.datasets import pointmaze_generator
 from acme_msg.launch import local
 
 from acme.utils import loggers
@@ -55,7 +55,7 @@ def _main(folder):
   readme = {'__name__': 'readme'}
   for block in _blocks():
     exec(compile(block, str(_README), 'exec'), readme)
-  path = pointmaze.ensure(_TASK, num_transitions=500)
+  path = pointmaze_generator.ensure(_TASK, num_transitions=500)
   dataset = datasets.load(datasets.find(path), _TASK)
   run = dataclasses.replace(
       readme['make_experiment'](

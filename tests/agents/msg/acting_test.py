@@ -1,6 +1,6 @@
 """Policies that act, against NumPy, and actors' weights over episodes."""
 
-from acme_msg.agents import acting as generic_acting
+from acme_msg.agents import feed_forward_actor
 from acme_msg.agents.msg import acting
 import dm_env
 import jax
@@ -102,7 +102,7 @@ def test_actor_keeps_its_weights_for_a_whole_episode():
     del key
     return jnp.broadcast_to(params, observation.shape)
 
-  actor = generic_acting.make_actor(jax.random.PRNGKey(0), policy, _Source())
+  actor = feed_forward_actor.make_actor(jax.random.PRNGKey(0), policy, _Source())
   first = dm_env.restart(np.zeros(2, np.float32))
   middle = dm_env.transition(1., np.zeros(2, np.float32))
   last = dm_env.termination(1., np.zeros(2, np.float32))
@@ -125,7 +125,7 @@ def test_actor_draws_anew_at_each_step():
   def policy(params, key, observation):
     return params + jax.random.normal(key, observation.shape)
 
-  actor = generic_acting.make_actor(jax.random.PRNGKey(0), policy, _Source())
+  actor = feed_forward_actor.make_actor(jax.random.PRNGKey(0), policy, _Source())
   actor.observe_first(dm_env.restart(np.zeros(2, np.float32)))
   actions = [actor.select_action(np.zeros(2, np.float32)) for _ in range(3)]
   assert len({tuple(action) for action in actions}) == 3

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from acme.utils import loggers
 from acme_msg import networks
 from acme_msg.agents import bc
-from acme_msg.agents.msg import validation
+from acme_msg.agents.msg import config_checks
 import jax
 import numpy as np
 import pytest
@@ -264,7 +264,7 @@ def test_cloning_equals_one_device(results, loss):
 
 def test_runs_cover_all_target_methods():
   methods = {_make_config(name).td_target_method for name in _RUNS}
-  assert methods == set(validation.TD_TARGET_METHODS)
+  assert methods == set(config_checks.TD_TARGET_METHODS)
 
 
 if __name__ == '__main__':

@@ -10,9 +10,9 @@ import pytest
 from acme_msg import datasets
 from acme_msg.agents import bc
 from acme_msg.agents import msg
-from acme_msg.builders import bc as bc_builder
-from acme_msg.builders import msg as msg_builder
-from acme_msg.datasets import pointmaze as generator
+from acme_msg.builders import bc_builder
+from acme_msg.builders import msg_builder
+from acme_msg.datasets import pointmaze_generator
 from acme_msg.environments import pointmaze
 
 from acme import specs
@@ -41,7 +41,7 @@ def compile_quickly():
 @pytest.fixture(scope='module')
 def dataset(tmp_path_factory):
   path = str(tmp_path_factory.mktemp('data') / f'{_TASK}.hdf5')
-  generator.write(path, _TASK)
+  pointmaze_generator.write(path, _TASK)
   return datasets.load(datasets.find(path), _TASK)
 
 

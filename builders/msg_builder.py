@@ -1,0 +1,133 @@
+"""The MSG builder, for all variants."""
+
+from typing import Callable, Optional, Sequence
+
+from acme import core
+from acme import specs
+from acme.utils import counting
+from acme.utils import loggers
+import jax
+
+from . import offline_builder
+from .. import networks as networks_lib
+from ..agents import offline_learner
+from ..agents import msg
+from ..agents.msg import acting
+from ..agents.msg import learning
+
+# The smallest scale of the policy of the reference's batch-ensemble agent (the
+# MSG specification, section 1.8).
+_BATCH_ENSEMBLE_MIN_SCALE = 1e-3
+
+
+def make_networks(spec: specs.EnvironmentSpec,
+                  config: msg.MSGConfig) -> networks_lib.MSGNetworks:
+  """Makes the networks that a config describes.
+
+  Args:
+    spec: the environment's; vectors, with actions in [-1, 1].
+    config: the agent's options.
+
+  Returns:
+    Policy and critics.
+
+  Raises:
+    ValueError: if the spec is another.
+  """
+  observation_size, action_size = offline_builder.flat_sizes(spec)
+  policy_options = {}
+  if config.ensemble_method == 'batch_ensemble':
+    policy_options['min_scale'] = _BATCH_ENSEMBLE_MIN_SCALE
+  return networks_lib.MSGNetworks(
+      policy=networks_lib.make_policy(
+          observation_size, action_size, config.actor_network_hidden_sizes,
+          config.networks_init_type, **policy_options),
+      critic=networks_lib.make_critic(
+          observation_size, action_size,
+          ensemble_method=config.ensemble_method,
+          ensemble_size=config.ensemble_size,
+          hidden_sizes=config.critic_network_hidden_sizes,
+          use_double_q=config.use_double_q,
+          networks_init_type=config.networks_init_type,
+          critic_init_scale=config.critic_init_scale,
+          critic_random_init=config.critic_random_init,
+          mimo_using_obs_tile=config.mimo_using_obs_tile,
+          mimo_using_act_tile=config.mimo_using_act_tile,
+          tree_branching=config.tree_branching,
+          tree_depth=config.tree_depth,
+          tree_width=config.tree_width,
+          batch_split=config.batch_split))
+
+
+class MSGBuilder(offline_builder.FeedForwardBuilder):
+  """Builds MSG agents with the ensemble that the config names."""
+
+  def make_learner(
+      self,
+      random_key: jax.Array,
+      networks: networks_lib.MSGNetworks,
+      dataset: offline_learner.Dataset,
+      logger_fn: Callable[..., loggers.Logger],
+      environment_spec: specs.EnvironmentSpec,
+      *,
+      counter: Optional[counting.Counter] = None,
+  ) -> core.Learner:
+    """Makes the learner; see `MSGLearner`.
+
+    Args:
+      random_key: seeds parameters and all later randomness.
+      networks: from `make_networks`.
+      dataset: a whole dataset (one `Transition`) or an iterator of batches of
+        S * B transitions.
+      logger_fn: makes the learner's logger, from a label and `steps_key`.
+      environment_spec: unused.
+      counter: counts gradient steps as 'learner_steps'.
+
+    Returns:
+      A learner with the variables 'policy' and 'critic'.
+
+    Raises:
+      ValueError: if devices or dataset do not fit the config.
+    """
+    del environment_spec
+    return learning.MSGLearner(
+        networks=networks,
+        config=self._config,
+        random_key=random_key,
+        dataset=dataset,
+        counter=counter,
+        logger=logger_fn('learner', steps_key='learner_steps'))
+
+  def make_policy(
+      self,
+      networks: networks_lib.MSGNetworks,
+      environment_spec: specs.EnvironmentSpec,
+      evaluation: bool,
+  ):
+    """Makes `policy(params, key, observation [B, O]) -> action [B, A]`.
+
+    Args:
+      networks: policy and critics.
+      environment_spec: unused.
+      evaluation: act by the config's `evaluation_mode`; else sample.
+
+    Returns:
+      The policy; its params are the values of `variable_names`.
+    """
+    del environment_spec
+    mode = self._config.evaluation_mode if evaluation else 'sample'
+    policy = acting.make_policy(networks, mode, self._config)
+    if acting.variable_names(mode) == self.variable_names:
+      return policy
+    # This builder's actors also hold the critics, for evaluation.
+    return lambda params, key, observation: policy(params[0], key, observation)
+
+  @property
+  def options_with_next_actions(self) -> Sequence[str]:
+    """The options in force that need the data's next actions."""
+    return self._config.options_with_next_actions
+
+  @property
+  def variable_names(self) -> Sequence[str]:
+    """The learner's variables that are the params of its policies."""
+    return acting.variable_names(self._config.evaluation_mode)

@@ -1,0 +1,1 @@
+"""Moves a dataset from where it was read to the learners."""

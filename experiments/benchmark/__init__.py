@@ -1,0 +1,1 @@
+"""Measures speed: gradient steps, the way of the data, collectives."""

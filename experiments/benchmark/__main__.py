@@ -1,0 +1,131 @@
+"""Measures gradient steps: `python -m acme_msg.experiments.benchmark`.
+
+Compares ways of running the same work in one process: programs take turns, and
+for each the median over the rounds is printed, next to its ratio to the first.
+Times are in steady state, after compilation, of random data of a task's shape
+that is resident on the devices.
+"""
+
+import os
+import statistics
+import time
+from typing import Any, Callable, Mapping
+
+from absl import app
+from absl import flags
+
+_METHODS = flags.DEFINE_list(
+    'ensemble_methods', ['deep_ensembles'], 'Variants to compare.')
+_SIZES = flags.DEFINE_list('ensemble_sizes', ['4'], 'Ensemble sizes.')
+_MEMBERS = flags.DEFINE_list(
+    'members', ['default'],
+    "How members share a device: 'sequential', 'parallel' or 'default'.")
+_NUM_DEVICES = flags.DEFINE_list(
+    'num_devices', ['1'], 'Numbers of devices; those of a CPU are forced.')
+_HIDDEN_SIZES = flags.DEFINE_list(
+    'hidden_sizes', ['256', '256', '256'], 'Hidden layers of all networks.')
+_BATCH_SIZE = flags.DEFINE_integer('batch_size', 256, 'B.')
+_OBSERVATION_SIZE = flags.DEFINE_integer('observation_size', 29, 'O.')
+_ACTION_SIZE = flags.DEFINE_integer('action_size', 8, 'A.')
+_NUM_SGD_STEPS_PER_STEP = flags.DEFINE_integer(
+    'num_sgd_steps_per_step', 20, 'S, gradient steps per timed call.')
+_ROUNDS = flags.DEFINE_integer('rounds', 5, 'Timed calls of each program.')
+
+
+def _random_dataset(size: int = 100_000):
+  """Random transitions of the given shape, `[size, ...]`."""
+  import numpy as np
+  from acme import types
+  rng = np.random.default_rng(0)
+  normal = lambda *shape: rng.normal(size=shape).astype(np.float32)
+  observation = normal(size + 1, _OBSERVATION_SIZE.value)
+  return types.Transition(
+      observation=observation[:-1],
+      action=np.tanh(normal(size, _ACTION_SIZE.value)),
+      reward=normal(size),
+      discount=(rng.uniform(size=size) > 0.01).astype(np.float32),
+      next_observation=observation[1:])
+
+
+def _make_learner(dataset, method: str, ensemble_size: int, num_devices: int):
+  """An MSG learner of the README's AntMaze setting, on some of the devices."""
+  from acme import specs
+  from acme.utils import loggers
+  import jax
+  import numpy as np
+  from ...agents import msg
+  from ...agents.msg import learning
+  from ...builders import msg_builder
+  hidden = tuple(map(int, _HIDDEN_SIZES.value))
+  tree = {}
+  if method == 'tree_deep_ensembles':
+    tree = dict(tree_branching=round(ensemble_size ** (1 / 3)), tree_depth=3)
+  config = msg.MSGConfig(
+      ensemble_method=method, ensemble_size=ensemble_size, beta=-8.,
+      mimo_using_obs_tile=method == 'mimo',
+      mimo_using_act_tile=method == 'mimo',
+      behavior_regularization_type='v1', behavior_regularization_alpha=0.1,
+      num_bc_iters=0, batch_size=_BATCH_SIZE.value,
+      num_sgd_steps_per_step=_NUM_SGD_STEPS_PER_STEP.value,
+      actor_network_hidden_sizes=hidden, critic_network_hidden_sizes=hidden,
+      **tree)
+  spec = specs.EnvironmentSpec(
+      observations=specs.Array((_OBSERVATION_SIZE.value,), np.float32),
+      actions=specs.BoundedArray(
+          (_ACTION_SIZE.value,), np.float32, -1., 1.),
+      rewards=specs.Array((), np.float32),
+      discounts=specs.BoundedArray((), np.float32, 0., 1.))
+  return learning.MSGLearner(
+      msg_builder.make_networks(spec, config), config, jax.random.PRNGKey(0),
+      dataset, logger=loggers.NoOpLogger(),
+      devices=jax.devices()[:num_devices])
+
+
+def _race(programs: Mapping[str, Callable[[], Any]]) -> Mapping[str, float]:
+  """Median seconds of each, over rounds in which they take turns."""
+  for run in programs.values():
+    run()  # Compiles.
+    run()
+  seconds = {name: [] for name in programs}
+  for _ in range(_ROUNDS.value):
+    for name, run in programs.items():
+      start = time.perf_counter()
+      run()
+      seconds[name].append(time.perf_counter() - start)
+  return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def main(argv):
+  """Runs the comparison that the flags describe and prints a table."""
+  del argv
+  counts = list(map(int, _NUM_DEVICES.value))
+  # Read once, when JAX finds its devices; of no effect but on a CPU.
+  os.environ['XLA_FLAGS'] = ' '.join([
+      os.environ.get('XLA_FLAGS', ''),
+      f'--xla_force_host_platform_device_count={max(counts)}'])
+  from ...networks import members
+  dataset = _random_dataset()
+  programs = {}
+  for method in _METHODS.value:
+    for size in map(int, _SIZES.value):
+      for how in _MEMBERS.value:
+        for count in counts:
+          learner = _make_learner(dataset, method, size, count)
+
+          def run(learner=learner, how=how):
+            # Read where the program is traced, in the first call.
+            members.SEQUENTIAL = {
+                'sequential': True, 'parallel': False, 'default': None}[how]
+            learner.step()
+
+          programs[f'{method} N={size} D={count} members={how}'] = run
+  seconds = _race(programs)
+  first = next(iter(seconds.values()))
+  print('| program | ms per gradient step | ratio |\n|---|---|---|')
+  for name, value in seconds.items():
+    print(f'| {name} | {1e3 * value / _NUM_SGD_STEPS_PER_STEP.value:.2f} | '
+          f'{value / first:.2f} |')
+
+
+if __name__ == '__main__':
+  app.run(main)

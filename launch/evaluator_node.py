@@ -1,0 +1,115 @@
+"""The evaluator node: runs whole episodes with one set of weights at a time."""
+
+import pickle
+import threading
+from typing import Any, List, Sequence, Tuple
+
+import acme
+from acme import core
+from acme import types
+from acme.utils import loggers
+from acme.utils import observers
+import jax
+import numpy as np
+
+from . import experiment_config
+from . import shutdown
+
+
+class _Snapshot(core.VariableSource):
+  """Serves the same variables however often it is asked."""
+
+  def __init__(self, names: Sequence[str],
+               variables: Sequence[types.NestedArray]):
+    self._variables = dict(zip(names, variables))
+
+  def get_variables(self, names: Sequence[str]) -> List[types.NestedArray]:
+    return [self._variables[name] for name in names]
+
+
+class _StopObserver(observers.EnvLoopObserver):
+  """Ends an episode when the program ends."""
+
+  def __init__(self, stop: threading.Event):
+    self._stop = stop
+
+  def observe_first(self, env, timestep):
+    shutdown.check(self._stop)
+
+  def observe(self, env, timestep, action):
+    shutdown.check(self._stop)
+
+  def get_metrics(self):
+    return {}
+
+
+class EvaluatorNode:
+  """Evaluates what the learner publishes.
+
+  Every evaluation gets its own actor and environment, whose seeds follow from
+  the experiment's seed and the gradient step alone. So results depend neither
+  on who evaluates nor on when, and an evaluation made twice comes out the same.
+  """
+
+  def __init__(self, experiment: experiment_config.ExperimentConfig,
+               learner: Any = None, index: int = 0):
+    """Initializes the node.
+
+    Args:
+      experiment: whose agent to evaluate.
+      learner: client of the learner node, only needed by `run`.
+      index: tells a program's evaluators apart.
+    """
+    self._experiment = experiment
+    self._learner = learner
+    self._name = f'evaluator_{index}'
+    self._stop = threading.Event()  # Never set outside of a program.
+    self._spec = experiment.environment_spec()
+    self._policy = experiment.builder.make_policy(
+        experiment.network_factory(self._spec), self._spec, True)
+
+  def evaluate(self, step: int,
+               weights: bytes) -> Tuple[List[float], List[int]]:
+    """Runs the experiment's number of episodes.
+
+    Args:
+      step: the gradient step of the weights.
+      weights: pickled variables, as published by the learner.
+
+    Returns:
+      Undiscounted returns `[episodes]` and lengths `[episodes]`.
+
+    Raises:
+      shutdown.Stopped: if the program is ending.
+    """
+    experiment = self._experiment
+    actor = experiment.builder.make_actor(
+        jax.random.fold_in(jax.random.PRNGKey(experiment.seed), step),
+        self._policy, self._spec,
+        variable_source=_Snapshot(
+            experiment.variables, pickle.loads(weights)))
+    actor.update(wait=True)
+    seed = int(np.random.SeedSequence(
+        (experiment.seed, step)).generate_state(1)[0] >> 1)
+    with experiment.environment_factory(seed) as environment:
+      loop = acme.EnvironmentLoop(
+          environment, actor, logger=loggers.NoOpLogger(), should_update=False,
+          observers=[_StopObserver(self._stop)])
+      episodes = [
+          loop.run_episode() for _ in range(experiment.episodes_per_eval)]
+    return ([float(episode['episode_return']) for episode in episodes],
+            [int(episode['episode_length']) for episode in episodes])
+
+  def run(self) -> None:
+    """Evaluates until the program ends."""
+    self._stop = shutdown.begin()
+    remote = self._learner.futures
+    try:
+      while True:
+        claimed = shutdown.result(remote.claim(self._name, 1.), self._stop)
+        if claimed is not None:
+          returns, lengths = self.evaluate(*claimed)
+          shutdown.result(
+              remote.report(self._name, returns, lengths), self._stop)
+    except shutdown.Stopped:
+      pass

@@ -1,0 +1,79 @@
+"""The Launchpad program: a data node, learner nodes, evaluator nodes."""
+
+import functools
+from typing import Any, Callable, Optional
+
+import launchpad as lp
+import portpicker
+
+from . import data_node
+from . import evaluator_node
+from . import experiment_config
+from . import hosts
+from . import learner_node
+
+
+# Joins the learner's hosts, in the process of one of them: it is given the
+# host's number, and the addresses of the data node and of the first learner.
+Join = Callable[[int, lp.Address, lp.Address], hosts.Hosts]
+
+
+def _join_at(coordinator_address: str, num_hosts: int, index: int,
+             *unused_addresses: lp.Address) -> hosts.Hosts:
+  return hosts.join(coordinator_address, num_hosts, index)
+
+
+def make_program(
+    experiment: experiment_config.ExperimentConfig,
+    join: Optional[Join] = None,
+    make_data: Callable[..., Any] = data_node.DataNode,
+    first_learner_only: bool = False) -> lp.Program:
+  """Returns the experiment as a program of the groups data, learner, evaluator.
+
+  Every process of a program first imports TensorFlow and JAX, so they are kept
+  few: counter, checkpoints and the limit of steps live in the learner node.
+
+  Args:
+    experiment: what to run.
+    join: joins the learner's hosts; by default at a free port of this machine.
+    make_data: makes the data node, from the dataset's factory and its readers.
+    first_learner_only: leaves out the other hosts, which have programs of their
+      own.
+  """
+  num_hosts = experiment.num_learner_hosts
+  if join is None:
+    port = portpicker.pick_unused_port()
+    join = functools.partial(_join_at, f'localhost:{port}', num_hosts)
+
+  def build_data():
+    return lp.CourierNode(
+        make_data, experiment.dataset_factory, learner_node.readers(num_hosts))
+
+  def build_learner(data: lp.CourierHandle):
+    return lp.CourierNode(learner_node.LearnerNode, experiment, data)
+
+  def build_evaluator(learner: lp.CourierHandle, index: int):
+    return lp.PyClassNode(
+        evaluator_node.EvaluatorNode, experiment, learner, index)
+
+  program = lp.Program('acme_msg')
+
+  with program.group('data'):
+    data_node = build_data()
+    data = program.add_node(data_node)
+
+  with program.group('learner'):
+    nodes = [build_learner(data)
+             for _ in range(1 if first_learner_only else num_hosts)]
+    if num_hosts > 1:
+      for index, node in enumerate(nodes):
+        node.configure(experiment, data, functools.partial(
+            join, index, data_node.courier_address, nodes[0].courier_address))
+    # The evaluators' is the first.
+    learner, *_ = [program.add_node(node) for node in nodes]
+
+  with program.group('evaluator'):
+    for index in range(experiment.num_evaluators):
+      program.add_node(build_evaluator(learner, index))
+
+  return program

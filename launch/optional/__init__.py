@@ -1,0 +1,1 @@
+"""Launchers off the main road: terminals and Vertex AI."""

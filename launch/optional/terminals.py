@@ -1,0 +1,108 @@
+"""Runs the nodes of a program in Launchpad's terminals.
+
+There a shell stands around each node, and hides how the node ends: the others
+would wait for a failed one for ever. So the nodes' own processes are watched.
+"""
+
+import contextlib
+import os
+import time
+from typing import Dict, Mapping
+
+import launchpad as lp
+from launchpad.launch.run_locally import feature_testing
+from launchpad.nodes.python import local_multi_processing
+import psutil
+
+from .. import shutdown
+
+# Names the group of a node to its process.
+_GROUP = 'ACME_MSG_GROUP'
+
+# Launchpad's names, and whether each can open here.
+_TERMINALS = {
+    'current_terminal': lambda: True,
+    'output_to_files': lambda: True,
+    'tmux_session': feature_testing.has_tmux,
+    'byobu_session': feature_testing.has_byobu,
+    'xterm': feature_testing.has_xterm,
+    'gnome-terminal': feature_testing.has_gnome_terminal,
+    'gnome-terminal-tabs': feature_testing.has_gnome_terminal,
+}
+NAMES = tuple(_TERMINALS)
+
+# Seconds until all nodes must be there; a terminal may not open at all.
+_OPENING_SECS = 60
+
+
+def check(terminal: str) -> None:
+  """Raises ValueError if a terminal cannot open here."""
+  if terminal not in _TERMINALS:
+    raise ValueError(f'terminal={terminal!r} is not one of {NAMES}.')
+  if not _TERMINALS[terminal]():
+    usable = [name for name, can_open in _TERMINALS.items() if can_open()]
+    raise ValueError(
+        f'terminal={terminal!r} cannot open here: its program is not installed '
+        f'or there is no display. These can: {usable}.')
+
+
+def _nodes() -> Dict[str, psutil.Process]:
+  """Returns the processes of the nodes that this process has launched."""
+  found = {}
+  for process in psutil.process_iter():
+    try:
+      command = process.cmdline()
+      # Shells around it have the same environment, and the same words.
+      if (os.path.basename(command[1]) == 'process_entry.py'
+          and process.environ().get(shutdown.LAUNCHER_PID) == str(os.getpid())):
+        index = command[command.index('--lp_task_id') + 1]
+        found[f'{process.environ()[_GROUP]}/{index}'] = process
+    except (psutil.Error, IndexError, ValueError):
+      pass  # Gone, or of another user, or none of ours.
+  return found
+
+
+class Failure(RuntimeError):
+  """A node ended, or never began, before the program was told to stop."""
+
+
+def run(program: lp.Program, terminal: str,
+        resources: Mapping[str, local_multi_processing.PythonProcess]) -> None:
+  """Runs a program in a terminal until it is told to stop, and all nodes end.
+
+  Args:
+    program: what to run.
+    terminal: one of `NAMES`.
+    resources: of each group's processes; their environment must name this
+      process as the launcher.
+
+  Raises:
+    Failure: if a node failed; all have ended then.
+  """
+  resources = {
+      group: local_multi_processing.PythonProcess(
+          args=process.args, env={**process.env, _GROUP: group})
+      for group, process in resources.items()}
+  wanted = len(program.get_all_nodes())
+  manager = lp.launch(program, launch_type='local_mp', terminal=terminal,
+                      local_resources=resources)
+  began = time.time()
+  seen = {}
+  failure = ''
+  while not manager.wait_for_stop(0.5) and not failure:
+    if len(seen) < wanted:
+      seen.update(_nodes())
+      if len(seen) < wanted and time.time() > began + _OPENING_SECS:
+        failure = (f'Only {len(seen)} of {wanted} nodes came up in {terminal} '
+                   f'within {_OPENING_SECS} s')
+    for name, process in seen.items():
+      if not shutdown.is_alive(process):
+        failure = f'The node {name} ended'
+  # Launchpad may not know of all of them: tmux opens windows in its own time.
+  for process in seen.values():
+    with contextlib.suppress(psutil.NoSuchProcess):
+      process.terminate()
+  if failure:
+    manager.stop_and_wait()
+    raise Failure(failure)
+  manager.wait(raise_error=False)

@@ -1,0 +1,112 @@
+"""The Acme learner around a program, with a toy for a program."""
+
+from acme.utils import counting
+from acme.utils import loggers
+from acme_msg.agents import offline_learner
+import numpy as np
+import pytest
+import toy
+
+
+def _make_learner(dataset, logger=None, counter=None, needs=()):
+  return offline_learner.OfflineLearner(
+      toy.make_program(), {'policy': 'total', 'critic': 'members'}, dataset,
+      num_sgd_steps_per_step=3, needs_next_actions=needs, counter=counter,
+      logger=logger or loggers.NoOpLogger())
+
+
+def _batches(sizes):
+  for size in sizes:
+    yield toy.make_data(size)
+
+
+def test_counts_gradient_steps_and_logs_finite_numbers():
+  log, parent = loggers.InMemoryLogger(), counting.Counter()
+  learner = _make_learner(
+      toy.make_data(), log,
+      counting.Counter(parent, prefix='learner', time_delta=0.))
+  for _ in range(3):
+    learner.step()
+  assert parent.get_counts()['learner_steps'] == 9
+  assert [row['learner_steps'] for row in log.data] == [3, 6, 9]
+  for row in log.data:
+    assert set(row) == {'batch', 'learner_steps', 'learner_walltime'}
+    assert all(isinstance(value, (int, float)) and np.isfinite(value)
+               for value in row.values())
+
+
+def test_walltime_starts_with_the_first_step():
+  # The time between construction and the first step is not the learner's.
+  log = loggers.InMemoryLogger()
+  learner = _make_learner(toy.make_data(), log)
+  for _ in range(3):
+    learner.step()
+  walltime = [row['learner_walltime'] for row in log.data]
+  assert walltime[0] == 0. < walltime[1] < walltime[2]
+
+
+def test_counts_by_itself_with_the_prefix_of_a_learner():
+  log = loggers.InMemoryLogger()
+  _make_learner(toy.make_data(), log).step()
+  assert log.data[0]['learner_steps'] == 3
+
+
+def test_takes_one_batch_per_step_from_an_iterator():
+  batches = _batches([6, 6])
+  learner = _make_learner(batches)
+  learner.step()
+  assert learner.get_variables(['policy'])[0] == sum(range(6))
+  learner.step()
+  assert learner.get_variables(['policy'])[0] == 2 * sum(range(6))
+  with pytest.raises(StopIteration):
+    learner.step()
+
+
+def test_takes_anything_that_can_be_iterated():
+  learner = _make_learner([toy.make_data(6)])
+  learner.step()
+  assert learner.get_variables(['policy'])[0] == sum(range(6))
+
+
+def test_refuses_batches_of_another_size():
+  log = loggers.InMemoryLogger()
+  learner = _make_learner(_batches([7]), log)
+  with pytest.raises(
+      ValueError, match='num_sgd_steps_per_step=3 times batch_size=2'):
+    learner.step()
+  assert not log.data and learner.get_variables(['policy'])[0] == 0.
+
+
+@pytest.mark.parametrize('extras', [(), {}, {'other': 1}, None])
+def test_refuses_data_without_the_next_actions_it_needs(extras):
+  data = toy.make_data(6)._replace(extras=extras)
+  match = r"use_sass and use_q needs.*extras\['next_action'\]"
+  with pytest.raises(ValueError, match=match):
+    _make_learner(data, needs=('use_sass', 'use_q'))
+  # An iterator's first batch is looked at before any work is spent.
+  with pytest.raises(ValueError, match=match):
+    _make_learner(iter([data]), needs=('use_sass', 'use_q'))
+  # They are not asked for where no option needs them.
+  _make_learner(data).step()
+
+
+def test_unknown_variables_are_named_with_those_there_are():
+  learner = _make_learner(toy.make_data())
+  with pytest.raises(KeyError, match=r"'q'.*\['critic', 'policy'\]"):
+    learner.get_variables(['policy', 'q'])
+  _, critic = learner.get_variables(['policy', 'critic'])
+  assert isinstance(critic, np.ndarray)
+  np.testing.assert_array_equal(critic, np.arange(4))
+
+
+def test_goes_on_from_a_saved_state():
+  learner = _make_learner(toy.make_data())
+  learner.step()
+  saved = learner.save()
+  learner.step()
+  again = _make_learner(toy.make_data())
+  again.step()
+  again.restore(saved)
+  again.step()
+  assert again.get_variables(['policy']) == learner.get_variables(['policy'])
+  assert again.num_traces == 1

@@ -1,0 +1,94 @@
+"""Tests of runs on streamed data."""
+
+import os
+import subprocess
+import sys
+
+from acme_msg.launch import checkpointing
+from acme_msg.launch import data_node
+from acme_msg.launch import local
+
+from acme.utils import counting
+from acme.utils import loggers
+import cloning
+import jax
+import numpy as np
+import pytest
+
+
+def _state(root_dir):
+  """Returns the final state of a run."""
+  experiment = cloning.make_streamed_experiment(root_dir)
+  spec = experiment.environment_spec()
+  learner = experiment.builder.make_learner(
+      jax.random.PRNGKey(7), experiment.network_factory(spec),
+      cloning.load_dataset(), lambda *_, **__: loggers.NoOpLogger(), spec)
+  manager = checkpointing.CheckpointManager(root_dir)
+  assert manager.restore(learner, counting.Counter()) == 40
+  return learner.save(), manager.restore_position()
+
+
+@pytest.fixture(name='reference', scope='module')
+def _reference(tmp_path_factory):
+  """A run in one process that was never stopped."""
+  root_dir = str(tmp_path_factory.mktemp('reference'))
+  local.run_local(cloning.make_streamed_experiment(root_dir))
+  return _state(root_dir)
+
+
+def _assert_same(root_dir, reference):
+  state, position = _state(root_dir)
+  jax.tree.map(np.testing.assert_array_equal, state, reference[0])
+  assert position == reference[1]
+
+
+def test_position_is_saved(reference):
+  # 40 batches of 16 of 500 transitions: one epoch and 140 transitions.
+  assert reference[1] == {
+      'epoch': 1, 'row': 140, 'num_transitions': 500, 'seed': 3,
+      'num_shards': 1}
+
+
+def test_resumed_run_goes_on_in_the_data(reference, tmp_path):
+  local.run_local(cloning.make_streamed_experiment(str(tmp_path), num_steps=4))
+  local.run_local(cloning.make_streamed_experiment(str(tmp_path)))
+  _assert_same(str(tmp_path), reference)
+
+
+def test_whole_dataset_streams_like_blocks(reference, tmp_path):
+  local.run_local(cloning.make_streamed_experiment(
+      str(tmp_path), dataset_factory=cloning.load_dataset))
+  _assert_same(str(tmp_path), reference)
+
+
+def test_processes_equal_one_process(reference, tmp_path):
+  run = subprocess.run(
+      [sys.executable, cloning.__file__, 'local_mp', str(tmp_path),
+       'stream=1'], check=True, timeout=900, capture_output=True, text=True)
+  assert 'streaming to learner' in run.stdout
+  _assert_same(str(tmp_path), reference)
+  assert os.path.exists(tmp_path / 'evaluations.npz')
+
+
+def test_data_of_another_shape_is_refused(tmp_path):
+  def wide():
+    yield cloning.load_dataset(size=2)
+
+  with pytest.raises(ValueError, match='observations of shape \\(2,\\)'):
+    local.run_local(cloning.make_streamed_experiment(
+        str(tmp_path), dataset_factory=wide))
+
+
+@pytest.mark.parametrize('fields, message', [
+    (dict(data_mode='both'), "data_mode='both'"),
+    (dict(data_mode='stream'), "data_mode='stream' needs transitions_per_step"),
+    (dict(shuffle_buffer=0), 'shuffle_buffer must be a positive integer')])
+def test_bad_settings_are_refused(fields, message):
+  with pytest.raises(ValueError, match=message):
+    cloning.make_experiment('run', **fields)
+
+
+def test_long_reading_is_reported(capsys, monkeypatch):
+  monkeypatch.setattr(data_node, '_REPORT_EVERY', 0.)
+  assert data_node.make_store(cloning.load_blocks()).num_transitions == 500
+  assert '400 transitions read so far' in capsys.readouterr().out

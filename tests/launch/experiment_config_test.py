@@ -1,0 +1,97 @@
+"""Tests what experiments are refused, and who may use a run's directory."""
+
+import dataclasses
+import json
+import os
+import time
+
+from acme_msg.launch import local
+from acme_msg.launch import launchpad_program
+from acme_msg.launch import progress
+from acme_msg.launch import run_directory
+
+import cloning
+import pytest
+
+
+@pytest.mark.parametrize('fields, message', [
+    (dict(num_steps=0), 'num_steps must be a positive integer, not 0'),
+    (dict(num_steps=7), 'eval_every_steps=2 does not divide num_steps=7'),
+    (dict(episodes_per_eval=-1), 'episodes_per_eval'),
+    (dict(num_evaluators=1.5), 'num_evaluators'),
+    (dict(checkpoint_every_steps=0), 'checkpoint_every_steps'),
+    (dict(seed=-1), 'seed'),
+])
+def test_senseless_values_are_refused(fields, message):
+  with pytest.raises(ValueError, match=message):
+    cloning.make_experiment('/tmp/unused', **fields)
+
+
+def test_config_must_be_json():
+  experiment = cloning.make_experiment('/tmp/unused')
+  with pytest.raises(ValueError, match='config must be plain JSON'):
+    dataclasses.replace(experiment, config={'network': cloning.make_network})
+  with pytest.raises(ValueError, match='root_dir is empty'):
+    dataclasses.replace(experiment, root_dir='')
+
+
+def test_steps_are_counted_in_gradient_steps():
+  experiment = cloning.make_experiment('~/unused')
+  assert list(experiment.evaluated_steps()) == [10, 20, 30, 40]
+  assert experiment.checkpoint_every_steps == 2
+  assert os.path.isabs(experiment.root_dir)
+
+
+def test_settings_are_recorded_and_compared(tmp_path):
+  experiment = cloning.make_experiment(str(tmp_path / 'run'))
+  run_directory.claim(experiment)
+  with open(tmp_path / 'run' / 'config.json') as f:
+    assert json.load(f) == {
+        'seed': 3, 'num_steps': 8, 'num_sgd_steps_per_step': 5,
+        'eval_every_steps': 2, 'episodes_per_eval': 3,
+        'config': {'agent': {'size': 8}}}
+  run_directory.claim(experiment)
+  # What decides no result may differ, and a run may become longer.
+  run_directory.claim(dataclasses.replace(
+      experiment, num_steps=10, num_evaluators=2, checkpoint_every_steps=1))
+  for config, message in (
+      ({'agent': {'size': 9}}, 'config.agent.size: the run has 8, asked for 9'),
+      ({'agent': {'size': 8, 'depth': 2}}, 'config.agent.depth: .*none'),
+      ({}, 'config.agent.size: the run has 8, asked for .*none')):
+    with pytest.raises(ValueError, match=message):
+      run_directory.check(dataclasses.replace(
+          experiment, num_steps=10, config=config))
+
+
+def test_results_of_unknown_settings_are_refused(tmp_path):
+  (tmp_path / 'evaluations.npz').touch()
+  with pytest.raises(ValueError, match='nobody knows'):
+    run_directory.check(cloning.make_experiment(str(tmp_path)))
+
+
+def test_unknown_launch_type_is_refused(tmp_path):
+  with pytest.raises(ValueError, match="not 'vertex_ai'"):
+    local.launch(cloning.make_experiment(str(tmp_path)), 'vertex_ai')
+
+
+def test_progress_shows_phase_speed_and_rest(capsys):
+  shown = progress.Progress(total=1000, period=0.02)
+  with shown:
+    shown.wait_for('compiling')
+    output, deadline = '', time.time() + 60
+    while 'compiling ... 0 s' not in output and time.time() < deadline:
+      output += capsys.readouterr().out
+  assert 'compiling ... 0 s' in output
+  shown.train(0)
+  shown.train(250, 'score 5')
+  line = shown.line()
+  assert line.startswith('250/1,000 gradient steps')
+  assert 'steps/s' in line and 'ETA 0:00:' in line
+  assert line.endswith('score 5')
+
+
+def test_program_has_a_group_for_each_kind_of_node():
+  program = launchpad_program.make_program(
+      cloning.make_experiment('/tmp/unused', num_evaluators=3))
+  assert {label: len(nodes) for label, nodes in program.groups.items()} == {
+      'data': 1, 'learner': 1, 'evaluator': 3}

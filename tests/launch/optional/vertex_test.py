@@ -1,0 +1,105 @@
+"""Tests what would be submitted to Vertex AI, as far as that needs no cloud."""
+
+import json
+import os
+import subprocess
+import sys
+
+from acme_msg.launch import data_node
+from acme_msg.launch.optional import vertex
+
+import cloning
+import pytest
+
+_MACHINES = {'data': vertex.Machine(4, 16),
+             'learner': vertex.Machine(8, 30, 'v100', 4),
+             'evaluator': vertex.Machine(4, 16)}
+
+
+@pytest.mark.parametrize('fields, message', [
+    ((0, 16), '0 CPUs'),
+    ((4, 16, 'abacus', 1), 'abacus'),
+    ((4, 16, 'v100', 0), "'v100' needs a count")])
+def test_refuses_machines_that_are_none(fields, message):
+  with pytest.raises(ValueError, match=message):
+    vertex.Machine(*fields)
+
+
+def test_parses_accelerators():
+  assert vertex.parse_accelerator('') == {}
+  machine = vertex.Machine(8, 30, **vertex.parse_accelerator('TPU_V3=8'))
+  assert (machine.accelerator, machine.count) == ('tpu_v3', 8)
+  assert machine.jax_extra == 'tpu'
+  with pytest.raises(ValueError, match='NAME=COUNT'):
+    vertex.parse_accelerator('v100')
+
+
+def test_refuses_a_run_on_a_disk_that_is_lost(tmp_path):
+  with pytest.raises(ValueError, match='/gcs/BUCKET'):
+    vertex.make_program(cloning.make_experiment(str(tmp_path)))
+
+
+def test_dry_run_prints_machines(tmp_path):
+  requirements = tmp_path / 'requirements.txt'
+  requirements.touch()
+  command = [
+      sys.executable, '-W', 'ignore', '-m', 'acme_msg.launch.optional.vertex',
+      '--dry_run', '--root_dir=/gcs/bucket/run', '--num_learner_hosts=2',
+      '--learner_accelerator=v100=4', '--data_ram_gb=64', '--num_steps=10',
+      '--eval_every_steps=5', f'--docker_requirements={requirements}']
+  done = subprocess.run(command, stdout=subprocess.PIPE,
+                        stderr=subprocess.STDOUT, text=True)
+  assert done.returncode == 0, done.stdout
+  assert done.stdout.count('4 x v100') == 2
+  assert done.stdout.count('4 CPUs, 64 GiB') == 1
+  assert 'learner/1: trains' in done.stdout
+
+
+def test_requirements_are_those_of_the_lock_and_of_the_accelerator(tmp_path):
+  lock = tmp_path / 'lock'
+  lock.write_text('# All.\nabsl-py==1.4.0 \\\n    --hash=sha256:1 \\\n'
+                  '    --hash=sha256:2\njax==0.6.2 \\\n    --hash=sha256:3\n')
+  vertex.write_requirements(str(lock), str(tmp_path / 'found'), 'cuda12')
+  lines = (tmp_path / 'found').read_text().splitlines()
+  assert lines[:3] == ['# All.', 'absl-py==1.4.0', 'jax==0.6.2']
+  assert lines[3].startswith('jax[cuda12]==')
+
+
+def test_copied_code_is_what_a_container_imports(tmp_path):
+  own = tmp_path / 'own'
+  own.mkdir()
+  (own / 'my_experiment.py').write_text('from acme_msg.launch import data\n')
+  code = tmp_path / 'code'
+  vertex.copy_code(str(code), str(own))
+  done = subprocess.run(
+      [sys.executable, '-W', 'ignore', '-c',
+       'import my_experiment; print(my_experiment.data.__file__)'],
+      cwd=code, stdout=subprocess.PIPE, text=True, check=True)
+  assert done.stdout.strip() == str(code / 'acme_msg/launch/data.py')
+  assert (code / 'acme_msg/experiments/recipes/antmaze.gin').exists()
+  assert not (code / 'acme_msg/tests').exists()
+
+
+def test_data_node_has_its_replicas_name(monkeypatch):
+  monkeypatch.setenv('CLUSTER_SPEC', json.dumps({
+      'cluster': {'workerpool0': ['learner-host:2222'],
+                  'workerpool1': ['other-host:2222', 'data-host:2222']},
+      'task': {'type': 'workerpool1', 'index': 1}}))
+  assert vertex.own_host() == 'data-host'
+  assert issubclass(vertex.DataNode, data_node.DataNode)
+
+
+def test_needs_xmanager(tmp_path):
+  try:
+    import xmanager  # pylint: disable=unused-import
+  except ModuleNotFoundError:
+    with pytest.raises(ValueError, match=r'acme_msg\[vertex\]'):
+      vertex.make_resources(_MACHINES, os.devnull, None, str(tmp_path))
+    return
+  resources = vertex.make_resources(
+      _MACHINES, os.devnull, None, str(tmp_path))
+  assert set(resources) == set(_MACHINES)
+  learner = resources['learner'].hw_requirements
+  assert str(learner) != str(resources['data'].hw_requirements)
+  assert {str(kind): value for kind, value
+          in learner.task_requirements.items()}['V100'] == 4
