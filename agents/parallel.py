@@ -18,6 +18,49 @@ from . import sharding
 PARALLEL_MAPS = ('pmap', 'shard_map')
 
 
+def compile_program(
+    program: Callable[..., Tuple[Any, Any]], devices: Sequence[Any],
+    kind: str = 'pmap', donate_argnums: Tuple[int, ...] = (),
+) -> Callable[..., Any]:
+  """Compiles a program to run on D devices.
+
+  Args:
+    program: maps each device's part of the arguments to what stays on the
+      device and what is the same on all devices.
+    devices: the D devices. With 'shard_map' the result can also be lowered for
+      devices that are only described, such as a TPU topology's.
+    kind: one of `PARALLEL_MAPS`.
+    donate_argnums: the arguments whose memory the results may take.
+
+  Returns:
+    The same for arguments `[D, ...]`, with results `[D, ...]` and `[...]`.
+  """
+  if kind == 'pmap':
+    return jax.pmap(
+        program, axis_name=sharding.AXIS, devices=devices,
+        out_axes=(0, None), donate_argnums=donate_argnums)
+
+  def on_device(*args):
+    kept, common = program(*jax.tree.map(lambda x: x.squeeze(0), args))
+    return jax.tree.map(lambda x: x[None], kept), common
+
+  split = split_sharding(devices)
+  # Copies are the same by construction, which the check cannot see.
+  return jax.jit(
+      jax.shard_map(
+          on_device, mesh=split.mesh, in_specs=split.spec,
+          out_specs=(split.spec, jax.sharding.PartitionSpec()),
+          check_vma=False),
+      donate_argnums=donate_argnums)
+
+
+def split_sharding(devices: Sequence[Any]) -> jax.sharding.NamedSharding:
+  """Returns the sharding of arrays `[D, ...]`, one row per device."""
+  return jax.sharding.NamedSharding(
+      jax.sharding.Mesh(np.asarray(devices), (sharding.AXIS,)),
+      jax.sharding.PartitionSpec(sharding.AXIS))
+
+
 class ParallelMap:
   """Runs programs on D devices, and puts arrays there and reads them.
 
@@ -63,39 +106,11 @@ class ParallelMap:
     self._num_local = self.num_devices // self.num_hosts
     self._first_local = hosts.index(
         jax.process_index() if self.num_hosts > 1 else hosts[0])
-    self._mesh = jax.sharding.Mesh(np.asarray(self._devices), (sharding.AXIS,))
-
-  def _sharding(self, is_split: bool) -> jax.sharding.NamedSharding:
-    return jax.sharding.NamedSharding(
-        self._mesh, jax.sharding.PartitionSpec(*[sharding.AXIS] * is_split))
 
   def compile(self, program: Callable[..., Tuple[Any, Any]],
               donate_argnums: Tuple[int, ...] = ()) -> Callable[..., Any]:
-    """Compiles a program to run on all devices.
-
-    Args:
-      program: from each device's part of the arguments to what stays there
-        and what is the same on all devices.
-      donate_argnums: the arguments whose memory the results may take.
-
-    Returns:
-      The same for arguments `[D, ...]`, with results `[D, ...]` and `[...]`.
-    """
-    if self._kind == 'pmap':
-      return jax.pmap(
-          program, axis_name=sharding.AXIS, devices=self._devices,
-          out_axes=(0, None), donate_argnums=donate_argnums)
-
-    def on_device(*args):
-      kept, common = program(*jax.tree.map(lambda x: x.squeeze(0), args))
-      return jax.tree.map(lambda x: x[None], kept), common
-
-    split, same = self._sharding(True).spec, self._sharding(False).spec
-    # Copies are the same by construction, which the check cannot see.
-    return jax.jit(
-        jax.shard_map(on_device, mesh=self._mesh, in_specs=split,
-                      out_specs=(split, same), check_vma=False),
-        donate_argnums=donate_argnums)
+    """Compiles a program to run on all devices; see `compile_program`."""
+    return compile_program(program, self._devices, self._kind, donate_argnums)
 
   def put(self, tree: Any) -> Any:
     """Puts this host's `[D/H, ...]` on its devices: `[D, ...]` over all."""
@@ -105,12 +120,14 @@ class ParallelMap:
       return jax.pmap(lambda x: x, axis_name=sharding.AXIS,
                       devices=self._devices)(tree)
 
+    split = split_sharding(self._devices)
+
     def to_devices(x):
       def part(index):
         row = index[0].start - self._first_local if self.num_devices > 1 else 0
         return x[row:row + 1]
       return jax.make_array_from_callback(
-          (self.num_devices,) + x.shape[1:], self._sharding(True), part)
+          (self.num_devices,) + x.shape[1:], split, part)
     return jax.tree.map(to_devices, tree)
 
   def replicate(self, tree: Any) -> Any:
@@ -187,7 +204,7 @@ class ParallelMap:
       parts = [part.squeeze(0) for part in parts]
       shape = (self.num_devices * len(parts[0]),) + parts[0].shape[1:]
       return jax.make_array_from_single_device_arrays(
-          shape, self._sharding(True), parts)
+          shape, split_sharding(self._devices), parts)
     return jax.tree.map(join, tree, is_split)
 
   def gather(self, tree: Any, is_split: Any) -> Any:

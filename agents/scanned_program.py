@@ -32,6 +32,62 @@ class ResidentData(NamedTuple):
   size: Any
 
 
+def make_programs(
+    step: Step,
+    shard: sharding.Shard,
+    num_sgd_steps_per_step: int,
+    batch_size: int,
+    resident_data: str = 'replicated',
+    num_hosts: int = 1,
+) -> Tuple[Callable[..., Any], Callable[..., Any]]:
+  """Makes the programs that each device runs, not compiled yet.
+
+  Args:
+    step: one gradient step.
+    shard: how critics are divided over devices.
+    num_sgd_steps_per_step: S.
+    batch_size: B.
+    resident_data: one of `RESIDENT_DATA`; both give the same minibatches.
+    num_hosts: H.
+
+  Returns:
+    Two functions that run S gradient steps and return the new state and the
+    average metrics. The first, `run_resident(state, data)`, draws minibatches
+    with replacement from a `ResidentData` of T transitions. The second,
+    `run_batches(state, batches)`, takes the minibatches in turn from the
+    devices' parts, `[S, b, ...]`.
+  """
+
+  def run(state, next_batch, batches):
+
+    def body(state, batch):
+      return step(*next_batch(state, batch))
+
+    state, steps = jax.lax.scan(
+        body, state, batches, length=num_sgd_steps_per_step)
+    return state, metrics_lib.average(steps, shard)
+
+  def run_resident(state, data):
+
+    def next_batch(state, unused):
+      del unused
+      key, sample_key = jax.random.split(state.key)
+      rows = jax.random.randint(sample_key, (batch_size,), 0, data.size)
+      if resident_data == 'sharded':
+        batch = sharding.take_rows(data.transitions, rows)
+      else:
+        batch = jax.tree.map(lambda x: x[rows], data.transitions)
+      return state._replace(key=key), batch
+
+    return run(state, next_batch, None)
+
+  def run_batches(state, batches):
+    batches = sharding.all_rows_of_minibatches(batches, batch_size, num_hosts)
+    return run(state, lambda state, batch: (state, batch), batches)
+
+  return run_resident, run_batches
+
+
 class Program:
   """Holds a training state on devices and runs S gradient steps per call.
 
@@ -75,38 +131,17 @@ class Program:
     self._is_sharded = resident_data == 'sharded'
     self.num_traces = 0
 
-    def run(state, next_batch, batches):
-      self.num_traces += 1
+    def counted(program):
+      def traced(*args):
+        self.num_traces += 1
+        return program(*args)
+      return traced
 
-      def body(state, batch):
-        return step(*next_batch(state, batch))
-
-      state, steps = jax.lax.scan(
-          body, state, batches, length=num_sgd_steps_per_step)
-      return state, metrics_lib.average(steps, shard)
-
-    def run_resident(state, data):
-      """Draws minibatches with replacement from T transitions."""
-      def next_batch(state, unused):
-        del unused
-        key, sample_key = jax.random.split(state.key)
-        rows = jax.random.randint(sample_key, (batch_size,), 0, data.size)
-        if self._is_sharded:
-          batch = sharding.take_rows(data.transitions, rows)
-        else:
-          batch = jax.tree.map(lambda x: x[rows], data.transitions)
-        return state._replace(key=key), batch
-
-      return run(state, next_batch, None)
-
-    def run_batches(state, batches):
-      """Takes minibatches in turn from the devices' parts, `[S, b, ...]`."""
-      batches = sharding.all_rows_of_minibatches(
-          batches, batch_size, devices.num_hosts)
-      return run(state, lambda state, batch: (state, batch), batches)
-
-    self._run_resident = devices.compile(run_resident, donate_argnums=(0,))
-    self._run_batches = devices.compile(run_batches, donate_argnums=(0,))
+    self._run_resident, self._run_batches = (
+        devices.compile(counted(program), donate_argnums=(0,))
+        for program in make_programs(
+            step, shard, num_sgd_steps_per_step, batch_size, resident_data,
+            devices.num_hosts))
 
   def put_dataset(self, data: Any) -> ResidentData:
     """Puts a whole dataset `[T, ...]`, which each host has, on the devices."""
