@@ -16,7 +16,7 @@ from ..agents.bc import learning
 from ..networks import policy as policy_lib
 
 
-def make_networks(spec: specs.EnvironmentSpec,
+def make_bc_networks(spec: specs.EnvironmentSpec,
                   config: bc.BCConfig) -> networks_lib.PolicyNetwork:
   """Makes the policy that a config describes.
 

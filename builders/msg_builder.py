@@ -20,7 +20,7 @@ from ..agents.msg import learning
 _BATCH_ENSEMBLE_MIN_SCALE = 1e-3
 
 
-def make_networks(spec: specs.EnvironmentSpec,
+def make_msg_networks(spec: specs.EnvironmentSpec,
                   config: msg.MSGConfig) -> networks_lib.MSGNetworks:
   """Makes the networks that a config describes.
 
@@ -76,7 +76,7 @@ class MSGBuilder(offline_builder.FeedForwardBuilder):
 
     Args:
       random_key: seeds parameters and all later randomness.
-      networks: from `make_networks`.
+      networks: from `make_msg_networks`.
       dataset: a whole dataset (one `Transition`) or an iterator of batches of
         S * B transitions.
       logger_fn: makes the learner's logger, from a label and `steps_key`.

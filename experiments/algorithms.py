@@ -14,8 +14,6 @@ from .. import builders
 from ..agents import bc
 from ..agents import msg
 from ..agents import option_checks
-from ..builders import bc_builder
-from ..builders import msg_builder
 
 
 class Agent(NamedTuple):
@@ -45,7 +43,7 @@ class _Algorithm(NamedTuple):
 def _make_msg(config: msg.MSGConfig) -> Agent:
   return Agent(
       builders.MSGBuilder(config),
-      functools.partial(msg_builder.make_networks, config=config), config)
+      functools.partial(builders.make_msg_networks, config=config), config)
 
 
 def _make_batch_ensemble_msg(config: msg.BatchEnsembleMSGConfig) -> Agent:
@@ -55,7 +53,7 @@ def _make_batch_ensemble_msg(config: msg.BatchEnsembleMSGConfig) -> Agent:
 def _make_bc(config: bc.BCConfig) -> Agent:
   return Agent(
       builders.BCBuilder(config),
-      functools.partial(bc_builder.make_networks, config=config), config)
+      functools.partial(builders.make_bc_networks, config=config), config)
 
 
 # With the modules under which the seeds' bindings know the options.

@@ -6,7 +6,7 @@ from typing import Optional, Tuple
 
 from . import algorithms
 from . import tasks
-from ..builders import normalizing
+from .. import builders
 from ..datasets import loading
 from ..datasets.delivery import streaming
 from ..launch import experiment_config
@@ -121,7 +121,7 @@ def make_experiment(
           if value != _DATA_DEFAULTS[name]}
   builder = agent.builder
   if normalize_observations:
-    builder = normalizing.NormalizingBuilder(builder)
+    builder = builders.NormalizingBuilder(builder)
   return experiment_config.ExperimentConfig(
       builder=builder,
       network_factory=agent.network_factory,

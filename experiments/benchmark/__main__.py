@@ -53,9 +53,9 @@ def _make_learner(dataset, method: str, ensemble_size: int, num_devices: int):
   from acme.utils import loggers
   import jax
   import numpy as np
+  from ... import builders
   from ...agents import msg
   from ...agents.msg import learning
-  from ...builders import msg_builder
   hidden = tuple(map(int, _HIDDEN_SIZES.value))
   tree = {}
   if method == 'tree_deep_ensembles':
@@ -76,7 +76,7 @@ def _make_learner(dataset, method: str, ensemble_size: int, num_devices: int):
       rewards=specs.Array((), np.float32),
       discounts=specs.BoundedArray((), np.float32, 0., 1.))
   return learning.MSGLearner(
-      msg_builder.make_networks(spec, config), config, jax.random.PRNGKey(0),
+      builders.make_msg_networks(spec, config), config, jax.random.PRNGKey(0),
       dataset, logger=loggers.NoOpLogger(),
       devices=jax.devices()[:num_devices])
 

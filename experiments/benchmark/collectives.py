@@ -21,12 +21,12 @@ import numpy as np
 
 from . import hlo
 from .. import algorithms
+from ... import builders
 from ...agents import msg
 from ...agents import parallel
 from ...agents import scanned_program
 from ...agents import sharding
 from ...agents.msg import update
-from ...builders import msg_builder
 from ...networks import members
 
 _RECIPES = flags.DEFINE_list(
@@ -63,7 +63,7 @@ def compile_learner_step(
       actions=specs.BoundedArray((action_size,), np.float32, -1., 1.),
       rewards=specs.Array((), np.float32),
       discounts=specs.BoundedArray((), np.float32, 0., 1.))
-  networks = msg_builder.make_networks(spec, config)
+  networks = builders.make_msg_networks(spec, config)
   optimizers = update.make_optimizers(config)
   num_devices = len(devices)
   shard = sharding.make_shard(networks.critic, config.batch_size, num_devices)

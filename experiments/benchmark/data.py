@@ -242,7 +242,6 @@ def _train(node: _Node, mode: str) -> float:
   from acme.utils import loggers
   from ... import builders
   from ...agents import msg
-  from ...builders import msg_builder
   from ...datasets.delivery import make
   config = msg.MSGConfig(
       ensemble_size=4, num_bc_iters=0, num_sgd_steps_per_step=20)
@@ -264,7 +263,7 @@ def _train(node: _Node, mode: str) -> float:
   else:
     batches = make.make_dataset(node)
   learner = builder.make_learner(
-      jax.random.PRNGKey(0), msg_builder.make_networks(spec, config), batches,
+      jax.random.PRNGKey(0), builders.make_msg_networks(spec, config), batches,
       lambda *_, **__: loggers.NoOpLogger(), spec)
   for _ in range(2):
     learner.step()

@@ -19,12 +19,11 @@ from acme.utils import loggers
 import dm_env
 
 from . import small
-from ...builders import actor_learner
-from ...builders import offline_builder
+from ... import builders
 
 
 def run(
-    builder: offline_builder.FeedForwardBuilder,
+    builder: builders.FeedForwardBuilder,
     network_factory: Callable[[specs.EnvironmentSpec], Any],
     dataset_factory: Callable[[], types.Transition],
     environment: dm_env.Environment,
@@ -57,7 +56,7 @@ def run(
   counter = counting.Counter(time_delta=0.)
   agent = acme_layout.LocalLayout(
       seed, spec,
-      actor_learner.ActorLearnerBuilder(
+      builders.ActorLearnerBuilder(
           builder, spec, dataset_factory=dataset_factory),
       networks,
       builder.make_policy(networks, spec, evaluation=True),

@@ -23,12 +23,11 @@ import jax
 import launchpad as lp
 
 from . import small
-from ...builders import offline_builder
-from ...builders import import_order
+from ... import builders
 
 
 def make_program(
-    builder: offline_builder.OfflineBuilder,
+    builder: builders.OfflineBuilder,
     network_factory: Callable[[specs.EnvironmentSpec], Any],
     dataset_factory: Callable[[], types.Transition],
     environment_factory: Callable[[int], dm_env.Environment],
@@ -71,7 +70,7 @@ def make_program(
   layout = acme_layout.OfflineDistributedLayout(
       seed, lambda: network_factory(spec), make_learner, [make_evaluator],
       max_number_of_steps=num_gradient_steps, workdir=directory)
-  return import_order.import_acme_msg_first(layout.build())
+  return builders.import_acme_msg_first(layout.build())
 
 
 def main(argv):

@@ -23,12 +23,12 @@ import dm_env
 import jax
 
 from . import small
-from ...builders import offline_builder
+from ... import builders
 from ...launch import run_loggers
 
 
 def run(
-    builder: offline_builder.OfflineBuilder,
+    builder: builders.OfflineBuilder,
     network_factory: Callable[[specs.EnvironmentSpec], Any],
     dataset: types.Transition,
     environment: dm_env.Environment,

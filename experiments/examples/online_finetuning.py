@@ -26,13 +26,10 @@ import numpy as np
 
 from . import small
 from ... import builders
-from ...builders import actor_learner
-from ...builders import offline_builder
-from ...builders import batches
 from ...datasets import rewards
 
 
-def mean_return(builder: offline_builder.FeedForwardBuilder, networks: Any,
+def mean_return(builder: builders.FeedForwardBuilder, networks: Any,
                 variable_source: core.VariableSource,
                 environment: dm_env.Environment, num_episodes: int) -> float:
   """Returns the mean return of the evaluation policy."""
@@ -63,7 +60,7 @@ def add_half(
   Returns:
     A function from batches `[batch_size, ...]` to such batches.
   """
-  known = batches.sample_batches(
+  known = builders.sample_batches(
       dataset._replace(extras=()), batch_size // 2, random_key)
 
   def mix(batch: types.Transition) -> types.Transition:
@@ -75,8 +72,8 @@ def add_half(
 
 
 def run(
-    offline_builder: offline_builder.FeedForwardBuilder,
-    online_builder: offline_builder.FeedForwardBuilder,
+    offline_builder: builders.FeedForwardBuilder,
+    online_builder: builders.FeedForwardBuilder,
     network_factory: Callable[[specs.EnvironmentSpec], Any],
     dataset: types.Transition,
     transform: Callable[[types.Transition], types.Transition],
@@ -123,7 +120,7 @@ def run(
 
   agent = acme_layout.LocalLayout(
       seed, spec,
-      actor_learner.ActorLearnerBuilder(
+      builders.ActorLearnerBuilder(
           online_builder, spec, state=offline.save(),
           transform=add_half(
               transform, dataset, online_builder.transitions_per_step,

@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import optax
 
 from . import small
-from ...builders import batches
+from ... import builders
 from ...launch import experiment_config
 from ...launch import local
 
@@ -102,7 +102,7 @@ def make_experiment(task, root_dir: str, num_steps: int, eval_every_steps: int,
                     episodes_per_eval: int) -> experiment_config.ExperimentConfig:
   """Returns the experiment that trains the cloner on a task."""
   return experiment_config.ExperimentConfig(
-      builder=batches.BatchingBuilder(ClonerBuilder(), _BATCH_SIZE),
+      builder=builders.BatchingBuilder(ClonerBuilder(), _BATCH_SIZE),
       network_factory=make_network,
       dataset_factory=task.dataset_factory,
       environment_factory=task.environment_factory,

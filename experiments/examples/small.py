@@ -5,7 +5,6 @@ import functools
 from .. import tasks
 from ... import builders
 from ...agents import msg
-from ...builders import msg_builder
 
 TASK_NAME = 'pointmaze-umaze'
 
@@ -18,7 +17,7 @@ CONFIG = msg.MSGConfig(
     actor_network_hidden_sizes=(64, 64), critic_network_hidden_sizes=(64, 64))
 
 builder = builders.MSGBuilder(CONFIG)
-network_factory = functools.partial(msg_builder.make_networks, config=CONFIG)
+network_factory = functools.partial(builders.make_msg_networks, config=CONFIG)
 
 
 def make_task() -> tasks.Task:

@@ -4,12 +4,12 @@ import functools
 
 from acme import specs
 from acme import types
+from acme_msg import builders
 from acme_msg.agents import msg
 from acme_msg.agents import parallel
 from acme_msg.agents import scanned_program
 from acme_msg.agents import sharding
 from acme_msg.agents.msg import update
-from acme_msg.builders import msg_builder
 import jax
 import numpy as np
 
@@ -59,7 +59,7 @@ def make_config(**options) -> msg.MSGConfig:
 
 def make_networks(config: msg.MSGConfig):
   """The networks that the builder makes for the config."""
-  return msg_builder.make_networks(SPEC, config)
+  return builders.make_msg_networks(SPEC, config)
 
 
 @functools.lru_cache(maxsize=None)

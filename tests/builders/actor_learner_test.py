@@ -6,9 +6,6 @@ import threading
 from acme_msg import builders
 from acme_msg.agents import bc
 from acme_msg.agents import msg
-from acme_msg.builders import actor_learner
-from acme_msg.builders import bc_builder
-from acme_msg.builders import msg_builder
 
 import acme
 from acme import specs
@@ -43,7 +40,7 @@ def _no_logger(*unused_args, **unused_kwargs):
 
 
 def _adapt(builder=_BUILDER, **kwargs):
-  return actor_learner.ActorLearnerBuilder(
+  return builders.ActorLearnerBuilder(
       builder, _SPEC, logger_fn=_no_logger, **kwargs)
 
 
@@ -71,11 +68,11 @@ def test_learns_from_what_actors_add(make_client):
   client = make_client(builder)
   adder = builder.make_adder(client)
   learner = builder.make_learner(
-      jax.random.PRNGKey(0), msg_builder.make_networks(_SPEC, _CONFIG),
+      jax.random.PRNGKey(0), builders.make_msg_networks(_SPEC, _CONFIG),
       iter(()))
   actor = builder.make_actor(
       jax.random.PRNGKey(1), _BUILDER.make_policy(
-          msg_builder.make_networks(_SPEC, _CONFIG), _SPEC, evaluation=False),
+          builders.make_msg_networks(_SPEC, _CONFIG), _SPEC, evaluation=False),
       adder, learner)
   environment, seen = _make_environment(), {}
   for _ in range(2):
@@ -128,7 +125,7 @@ def test_refuses_a_dataset_without_what_options_need():
       builders.MSGBuilder(config), dataset_factory=_collect_at_random)
   with pytest.raises(ValueError, match='use_sass needs.*are a tuple'):
     builder.make_learner(
-        jax.random.PRNGKey(0), msg_builder.make_networks(_SPEC, config),
+        jax.random.PRNGKey(0), builders.make_msg_networks(_SPEC, config),
         iter(()))
 
 
@@ -160,7 +157,7 @@ def test_layout_restores_learner_and_counter(tmp_path):
       policy_lr=3e-3, batch_size=32, num_sgd_steps_per_step=20,
       actor_network_hidden_sizes=(32,))
   builder = builders.BCBuilder(config)
-  networks = bc_builder.make_networks(_SPEC, config)
+  networks = builders.make_bc_networks(_SPEC, config)
   experts = lambda: plane.collect(lambda point: np.tanh(-2. * point), 50)
 
   def make_layout(counter):
@@ -185,7 +182,7 @@ def test_layout_restores_learner_and_counter(tmp_path):
 
 def test_fine_tunes_online():
   """The policy is that of few offline steps; the rest is learned in Plane."""
-  networks = msg_builder.make_networks(_SPEC, _CONFIG)
+  networks = builders.make_msg_networks(_SPEC, _CONFIG)
   offline = _BUILDER.make_learner(
       jax.random.PRNGKey(0), networks, _collect_at_random(), _no_logger, _SPEC)
   for _ in range(5):
@@ -210,7 +207,7 @@ def test_fine_tunes_online():
 def test_variables_are_served_while_learning():
   config = bc.BCConfig(num_sgd_steps_per_step=20)
   learner = builders.BCBuilder(config).make_learner(
-      jax.random.PRNGKey(0), bc_builder.make_networks(_SPEC, config),
+      jax.random.PRNGKey(0), builders.make_bc_networks(_SPEC, config),
       _collect_at_random(), _no_logger, _SPEC)
   learner.step()
   stop = threading.Event()
@@ -232,7 +229,7 @@ def test_variables_are_served_while_learning():
 
 
 def test_learner_is_saved_by_acme_in_files(tmp_path):
-  networks = msg_builder.make_networks(_SPEC, _CONFIG)
+  networks = builders.make_msg_networks(_SPEC, _CONFIG)
   learner, other = (
       _BUILDER.make_learner(
           jax.random.PRNGKey(seed), networks, _collect_at_random(),

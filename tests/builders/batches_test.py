@@ -1,8 +1,7 @@
 """Batches of whole datasets, for builders that learn from iterators."""
 
 from acme import types
-from acme_msg.builders import offline_builder
-from acme_msg.builders import batches
+from acme_msg import builders
 import jax
 import numpy as np
 
@@ -19,7 +18,7 @@ def _make_dataset():
 
 def test_batches_are_rows_of_the_dataset():
   rewards = []
-  sampled = batches.sample_batches(_make_dataset(), 6, jax.random.PRNGKey(0))
+  sampled = builders.sample_batches(_make_dataset(), 6, jax.random.PRNGKey(0))
   for _ in range(500):
     batch = next(sampled)
     assert isinstance(batch, types.Transition) and batch.reward.shape == (6,)
@@ -35,13 +34,13 @@ def test_batches_are_rows_of_the_dataset():
 
 def test_keys_decide_the_batches():
   def first(seed):
-    return next(batches.sample_batches(
+    return next(builders.sample_batches(
         _make_dataset(), 6, jax.random.PRNGKey(seed))).reward
   np.testing.assert_array_equal(first(0), first(0))
   assert not np.array_equal(first(0), first(1))
 
 
-class _Builder(offline_builder.OfflineBuilder):
+class _Builder(builders.OfflineBuilder):
   """Returns what it is given."""
 
   def make_learner(self, random_key, networks, dataset, logger_fn,
@@ -56,7 +55,7 @@ class _Builder(offline_builder.OfflineBuilder):
 
 
 def test_passes_on_all_but_the_dataset():
-  builder = batches.BatchingBuilder(_Builder(), 4)
+  builder = builders.BatchingBuilder(_Builder(), 4)
   _, networks, dataset, *rest = builder.make_learner(
       jax.random.PRNGKey(0), 'networks', _make_dataset(), 'logger_fn', 'spec',
       counter='counter')

@@ -10,10 +10,6 @@ from acme.utils import loggers
 from acme_msg import builders
 from acme_msg.agents import bc
 from acme_msg.agents import msg
-from acme_msg.builders import offline_builder
-from acme_msg.builders import batches
-from acme_msg.builders import bc_builder
-from acme_msg.builders import msg_builder
 import jax
 import numpy as np
 import plane
@@ -21,7 +17,9 @@ import pytest
 
 _BUILDERS = [builders.MSGBuilder(msg.MSGConfig()),
              builders.BCBuilder(bc.BCConfig())]
-_WITH_NETWORKS = [(msg_builder, msg.MSGConfig()), (bc_builder, bc.BCConfig())]
+_WITH_NETWORKS = [
+    (builders.make_msg_networks, msg.MSGConfig()),
+    (builders.make_bc_networks, bc.BCConfig())]
 
 # Parameters of Acme's `OfflineBuilder` on its repository's main branch.
 _INTERFACE = {
@@ -49,8 +47,8 @@ def test_signatures_are_those_of_acme(builder, method):
 
 @pytest.mark.parametrize('builder', _BUILDERS)
 def test_are_offline_builders(builder):
-  assert isinstance(builder, offline_builder.OfflineBuilder)
-  assert offline_builder.OfflineBuilder.__abstractmethods__ == set(_INTERFACE)
+  assert isinstance(builder, builders.OfflineBuilder)
+  assert builders.OfflineBuilder.__abstractmethods__ == set(_INTERFACE)
 
 
 @pytest.mark.parametrize('builder', _BUILDERS)
@@ -70,7 +68,7 @@ def _spec(observations=(3,), actions=(2,), minimum=-1., maximum=1.):
       scalar, scalar)
 
 
-@pytest.mark.parametrize('module, config', _WITH_NETWORKS)
+@pytest.mark.parametrize('make_networks, config', _WITH_NETWORKS)
 @pytest.mark.parametrize('spec, message', [
     (_spec(observations=(8, 8, 3)), 'observations must be one vector'),
     (_spec(observations=()), 'observations must be one vector'),
@@ -84,15 +82,15 @@ def _spec(observations=(3,), actions=(2,), minimum=-1., maximum=1.):
      'CanonicalSpecWrapper'),
     (_spec()._replace(actions=specs.DiscreteArray(4)),
      'actions must be one vector')])
-def test_refuses_environments_that_do_not_fit(module, config, spec, message):
+def test_refuses_environments_that_do_not_fit(
+    make_networks, config, spec, message):
   with pytest.raises(ValueError, match=message):
-    module.make_networks(spec, config)
+    make_networks(spec, config)
 
 
-@pytest.mark.parametrize('module, config', _WITH_NETWORKS)
-def test_takes_environments_that_fit(module, config):
-  assert module.make_networks(
-      specs.make_environment_spec(plane.Plane()), config)
+@pytest.mark.parametrize('make_networks, config', _WITH_NETWORKS)
+def test_takes_environments_that_fit(make_networks, config):
+  assert make_networks(specs.make_environment_spec(plane.Plane()), config)
 
 
 _SMALL = dict(batch_size=4, num_sgd_steps_per_step=3,
@@ -134,10 +132,11 @@ def test_actors_keep_one_set_of_weights_for_an_episode(builder):
   assert len(set(episodes[:, 0])) == 3
 
 
-@pytest.mark.parametrize('module, builder', [
-    (msg_builder, builders.MSGBuilder(_SMALL_MSG)),
-    (bc_builder, builders.BCBuilder(bc.BCConfig(**_SMALL)))])
-def test_learner_uses_the_logger_and_counter_it_is_given(module, builder):
+@pytest.mark.parametrize('make_networks, builder', [
+    (builders.make_msg_networks, builders.MSGBuilder(_SMALL_MSG)),
+    (builders.make_bc_networks, builders.BCBuilder(bc.BCConfig(**_SMALL)))])
+def test_learner_uses_the_logger_and_counter_it_is_given(
+    make_networks, builder):
   made, parent = {}, counting.Counter()
 
   def logger_fn(label, steps_key=None, task_instance=0):
@@ -147,7 +146,7 @@ def test_learner_uses_the_logger_and_counter_it_is_given(module, builder):
 
   spec = specs.make_environment_spec(plane.Plane())
   learner = builder.make_learner(
-      jax.random.PRNGKey(0), module.make_networks(spec, builder.config),
+      jax.random.PRNGKey(0), make_networks(spec, builder.config),
       plane.collect(lambda point: -point, 2), logger_fn, spec,
       counter=counting.Counter(parent, prefix='learner', time_delta=0.))
   parent.increment(evaluator_episodes=7)
@@ -167,7 +166,8 @@ def test_batches_without_what_options_need_are_refused_at_construction():
   dataset = plane.collect(lambda point: -point, 2)
   with pytest.raises(ValueError, match='use_sass needs.*next_action'):
     builder.make_learner(
-        jax.random.PRNGKey(0), msg_builder.make_networks(spec, builder.config),
-        batches.sample_batches(
+        jax.random.PRNGKey(0),
+        builders.make_msg_networks(spec, builder.config),
+        builders.sample_batches(
             dataset, builder.transitions_per_step, jax.random.PRNGKey(0)),
         lambda *_, **__: loggers.NoOpLogger(), spec)

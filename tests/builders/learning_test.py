@@ -6,8 +6,6 @@ from acme.utils import loggers
 from acme_msg import builders
 from acme_msg.agents import bc
 from acme_msg.agents import msg
-from acme_msg.builders import bc_builder
-from acme_msg.builders import msg_builder
 import jax
 import numpy as np
 import plane
@@ -22,9 +20,9 @@ def _logger_fn(label, steps_key=None, task_instance=0):
   return loggers.InMemoryLogger()
 
 
-def _make_agent(module, builder, config, dataset):
+def _make_agent(make_networks, builder, dataset):
   """Networks and learner, made as Acme's experiments make them."""
-  networks = module.make_networks(_SPEC, config)
+  networks = make_networks(_SPEC, builder.config)
   learner = builder.make_learner(
       random_key=jax.random.PRNGKey(0), networks=networks, dataset=dataset,
       logger_fn=_logger_fn, environment_spec=_SPEC)
@@ -53,7 +51,8 @@ def test_cloning_does_as_its_data_do():
       policy_lr=3e-3, batch_size=32, num_sgd_steps_per_step=300,
       actor_network_hidden_sizes=(32,))
   builder = builders.BCBuilder(config)
-  networks, learner = _make_agent(bc_builder, builder, config, dataset)
+  networks, learner = _make_agent(
+      builders.make_bc_networks, builder, dataset)
   before = _mean_return(builder, networks, learner)
   learner.step()
   after = _mean_return(builder, networks, learner)
@@ -74,7 +73,8 @@ def test_msg_does_better_than_its_data(options):
       actor_network_hidden_sizes=(32,), critic_network_hidden_sizes=(32, 32),
       **options)
   builder = builders.MSGBuilder(config)
-  networks, learner = _make_agent(msg_builder, builder, config, dataset)
+  networks, learner = _make_agent(
+      builders.make_msg_networks, builder, dataset)
   for _ in range(2):
     learner.step()
   assert dataset.reward.sum() / 100 < -10.
@@ -92,7 +92,7 @@ def test_msg_does_better_than_its_data(options):
 def test_default_evaluation_of_msg(options, mode):
   config = msg.MSGConfig(**options)
   builder = builders.MSGBuilder(config)
-  networks = msg_builder.make_networks(_SPEC, config)
+  networks = builders.make_msg_networks(_SPEC, config)
   params = networks.policy.init(jax.random.PRNGKey(0))
   observation = np.ones((1, 2), np.float32)
 
@@ -115,7 +115,7 @@ def test_default_evaluation_of_msg(options, mode):
     (dict(ensemble_method='batch_ensemble', batch_split=False), 'same', 0.001),
 ])
 def test_networks_are_those_of_the_config(options, member_batches, min_scale):
-  networks = msg_builder.make_networks(_SPEC, msg.MSGConfig(
+  networks = builders.make_msg_networks(_SPEC, msg.MSGConfig(
       ensemble_size=4, use_double_q=True, actor_network_hidden_sizes=(3,),
       critic_network_hidden_sizes=(5,), **options))
   assert networks.critic.num_members == 4

@@ -8,8 +8,6 @@ from acme.utils import loggers
 from acme_msg import builders
 from acme_msg.agents import bc
 from acme_msg.agents import msg
-from acme_msg.builders import bc_builder
-from acme_msg.builders import msg_builder
 from acme_msg.builders import normalizing
 from acme_msg.datasets.delivery import make
 import dm_env
@@ -54,7 +52,7 @@ def test_learner_is_that_of_normalised_data():
   dataset = _make_dataset()
   inner = builders.BCBuilder(_BC)
   builder = builders.NormalizingBuilder(inner)
-  networks = bc_builder.make_networks(_SPEC, _BC)
+  networks = builders.make_bc_networks(_SPEC, _BC)
   ours = _make_learner(builder, dataset, networks)
   by_hand = _make_learner(inner, dataset._replace(
       observation=_normalize(dataset.observation),
@@ -72,7 +70,7 @@ def test_actor_normalises_what_it_sees(eval_mode):
       actor_network_hidden_sizes=(8,), critic_network_hidden_sizes=(8,))
   inner = builders.MSGBuilder(config)
   builder = builders.NormalizingBuilder(inner)
-  networks = msg_builder.make_networks(_SPEC, config)
+  networks = builders.make_msg_networks(_SPEC, config)
   learner = _make_learner(builder, _make_dataset(), networks)
   actions = []
   for maker, observation in (
@@ -88,7 +86,7 @@ def test_actor_normalises_what_it_sees(eval_mode):
 
 def test_statistics_are_saved_with_the_policy():
   builder = builders.NormalizingBuilder(builders.BCBuilder(_BC))
-  networks = bc_builder.make_networks(_SPEC, _BC)
+  networks = builders.make_bc_networks(_SPEC, _BC)
   learner = _make_learner(builder, _make_dataset(), networks)
   learner.step()
   state = pickle.loads(pickle.dumps(learner.save()))
@@ -105,7 +103,7 @@ def test_statistics_are_saved_with_the_policy():
 
 def test_stream_is_normalised_by_its_dataset():
   builder = builders.NormalizingBuilder(builders.BCBuilder(_BC))
-  networks = bc_builder.make_networks(_SPEC, _BC)
+  networks = builders.make_bc_networks(_SPEC, _BC)
   stream = make.make_dataset(
       _make_dataset(), batch_size=builder.transitions_per_step)
   streamed, resident = (
@@ -124,7 +122,7 @@ def test_other_iterators_are_refused():
   builder = builders.NormalizingBuilder(builders.BCBuilder(_BC))
   with pytest.raises(ValueError, match='normalised only.*list_iterator'):
     _make_learner(builder, iter([_make_dataset()]),
-                  bc_builder.make_networks(_SPEC, _BC))
+                  builders.make_bc_networks(_SPEC, _BC))
 
 
 def test_statistics_normalise_by_mean_and_scale():

@@ -13,8 +13,6 @@ import re
 
 from acme_msg import builders
 from acme_msg.agents import bc
-from acme_msg.builders import bc_builder
-from acme_msg.builders import msg_builder
 from acme_msg.datasets import pointmaze_generator
 from acme_msg.experiments import tasks
 from acme_msg.experiments.examples import local_layout
@@ -54,11 +52,11 @@ def _make_agent(name):
   """Returns builder and network factory."""
   if name == 'bc':
     return (builders.BCBuilder(_BC),
-            functools.partial(bc_builder.make_networks, config=_BC))
+            functools.partial(builders.make_bc_networks, config=_BC))
   builder_class, options = _VARIANTS[name]
   config = dataclasses.replace(small.CONFIG, **options)
   return (builder_class(config),
-          functools.partial(msg_builder.make_networks, config=config))
+          functools.partial(builders.make_msg_networks, config=config))
 
 
 @pytest.fixture(name='path', scope='module')

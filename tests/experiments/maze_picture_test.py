@@ -8,9 +8,9 @@ import numpy as np
 from PIL import Image
 import pytest
 
+from acme_msg import builders
 from acme_msg import networks as networks_lib
 from acme_msg.agents import msg
-from acme_msg.builders import msg_builder
 from acme_msg.environments import pointmaze
 from acme_msg.experiments import maze_picture
 from acme_msg.experiments import plots
@@ -62,7 +62,7 @@ def _config(ensemble_size=3, **options):
 
 def _networks(config):
   spec = specs.make_environment_spec(pointmaze.PointMaze(_TASK))
-  return msg_builder.make_networks(spec, config), spec
+  return builders.make_msg_networks(spec, config), spec
 
 
 def _init(networks):

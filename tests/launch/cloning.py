@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 from acme_msg import builders
 from acme_msg.agents import bc
-from acme_msg.builders import bc_builder
 from acme_msg.launch import experiment_config
 from acme_msg.launch import local
 
@@ -169,7 +168,7 @@ def make_streamed_experiment(root_dir, **fields):
   return experiment_config.ExperimentConfig(
       builder=builders.BCBuilder(config),
       network_factory=functools.partial(
-          bc_builder.make_networks, config=config),
+          builders.make_bc_networks, config=config),
       environment_factory=Point, root_dir=root_dir, seed=3,
       num_sgd_steps_per_step=5, eval_every_steps=2, episodes_per_eval=3,
       data_mode='stream', shuffle_buffer=2000, config={}, **fields)

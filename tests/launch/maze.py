@@ -10,7 +10,6 @@ import sys
 from acme_msg import builders
 from acme_msg import environments
 from acme_msg.agents import msg
-from acme_msg.builders import msg_builder
 from acme_msg.datasets import pointmaze_generator
 from acme_msg.datasets import sources
 from acme_msg.launch import experiment_config
@@ -43,7 +42,7 @@ def make_experiment(root_dir, normalize=False, **fields):
   return experiment_config.ExperimentConfig(
       builder=builder,
       network_factory=functools.partial(
-          msg_builder.make_networks, config=config),
+          builders.make_msg_networks, config=config),
       dataset_factory=load_dataset,
       environment_factory=functools.partial(
           environments.make_environment, 'pointmaze', TASK),

@@ -10,7 +10,7 @@ import pickle
 import subprocess
 import sys
 
-from acme_msg.builders import msg_builder
+from acme_msg import builders
 from acme_msg.agents import msg
 from acme_msg.launch import checkpointing
 from acme_msg.launch import hosts
@@ -61,7 +61,7 @@ def _batches(config, group):
 
 def _make_learner(config, data, seed=0, devices=None):
   return msg.MSGLearner(
-      msg_builder.make_networks(_SPEC, config), config,
+      builders.make_msg_networks(_SPEC, config), config,
       jax.random.PRNGKey(seed), data, logger=loggers.NoOpLogger(),
       devices=devices)
 

@@ -7,11 +7,10 @@ learn an easier one, see `tests/experiments/examples_test.py`.
 import numpy as np
 import pytest
 
+from acme_msg import builders
 from acme_msg import datasets
 from acme_msg.agents import bc
 from acme_msg.agents import msg
-from acme_msg.builders import bc_builder
-from acme_msg.builders import msg_builder
 from acme_msg.datasets import pointmaze_generator
 from acme_msg.environments import pointmaze
 
@@ -76,8 +75,8 @@ def _train(builder, networks, dataset):
 
 def test_msg_learns(dataset):
   rate = _train(
-      msg_builder.MSGBuilder(_CONFIG),
-      lambda spec: msg_builder.make_networks(spec, _CONFIG), dataset)
+      builders.MSGBuilder(_CONFIG),
+      lambda spec: builders.make_msg_networks(spec, _CONFIG), dataset)
   assert rate >= 0.5
 
 
@@ -87,6 +86,6 @@ def test_cloning_does_not(eval_mode, dataset):
       num_sgd_steps_per_step=_S, actor_network_hidden_sizes=(128, 128),
       eval_mode=eval_mode)
   rate = _train(
-      bc_builder.BCBuilder(config),
-      lambda spec: bc_builder.make_networks(spec, config), dataset)
+      builders.BCBuilder(config),
+      lambda spec: builders.make_bc_networks(spec, config), dataset)
   assert rate < 0.4
