@@ -5,16 +5,17 @@ from typing import Optional, Tuple
 from absl import flags
 
 from . import algorithms
+from . import gin_options
 from . import settings
-from ..datasets import rewards
+from . import tasks
 from ..datasets import loading
+from ..datasets import rewards
 from ..datasets.delivery import streaming
 from ..launch import experiment_config
 
-_ALGORITHM = flags.DEFINE_enum(
-    'algorithm', 'msg', algorithms.ALGORITHMS, 'The agent.')
-_TASK_CLASS = flags.DEFINE_string(
-    'task_class', 'pointmaze',
+# Task.
+_TASK_CLASS = flags.DEFINE_enum(
+    'task_class', 'pointmaze', tasks.TASK_CLASSES,
     "'pointmaze', the embedded tasks, or 'd4rl', the real ones.")
 _TASK_NAME = flags.DEFINE_string(
     'task_name', 'pointmaze-umaze-diverse',
@@ -27,16 +28,20 @@ _DATASET = flags.DEFINE_string(
 flags.DEFINE_alias('dataset_path', 'dataset')
 _DATASET_GOAL = flags.DEFINE_list(
     'dataset_goal', None,
-    "X,Y of the goal that rewards OGBench's mazes, whose files have none.")
+    "X,Y of the goal that defines the rewards of OGBench's mazes, whose files "
+    'have none.')
+
+# Data.
 _REWARD_TRANSFORM = flags.DEFINE_enum(
-    'reward_transform', 'auto', rewards.NAMES, 'What the agent is rewarded by.')
+    'reward_transform', 'auto', rewards.NAMES,
+    'How rewards are changed before the agent sees them.')
 _SPLIT = flags.DEFINE_string(
     'split', None, "A part of the dataset's episodes, such as '[:80%]'.")
 _NUM_EPISODES = flags.DEFINE_integer(
-    'num_episodes', None, 'Use so many episodes only, the first ones.')
+    'num_episodes', None, 'Use only the first so many episodes.')
 _TOP_FRACTION = flags.DEFINE_float(
     'top_fraction', None,
-    'Use this fraction of the episodes only, those of the highest returns.')
+    'Use only this fraction of the episodes, those of the highest returns.')
 _N_STEP = flags.DEFINE_integer('n_step', 1, 'Steps that a transition spans.')
 _NORMALIZE_OBSERVATIONS = flags.DEFINE_bool(
     'normalize_observations', False,
@@ -44,24 +49,20 @@ _NORMALIZE_OBSERVATIONS = flags.DEFINE_bool(
     'the dataset.')
 _DATA_MODE = flags.DEFINE_enum(
     'data_mode', 'resident', experiment_config.DATA_MODES,
-    "'resident', where the learner holds the whole dataset, or 'stream', for "
-    'datasets of any size.')
+    "'resident': the learner holds the whole dataset; 'stream': for datasets "
+    'of any size.')
 _SHUFFLE_BUFFER = flags.DEFINE_integer(
     'shuffle_buffer', streaming.SHUFFLE_BUFFER,
-    'Of streamed data, the transitions that are shuffled at once; the learner '
+    'Number of streamed transitions that are shuffled together; the learner '
     'holds about three times as many.')
-_ROOT_DIR = flags.DEFINE_string(
-    'root_dir', None,
-    'Directory of the run; runs/TASK-ALGORITHM-seedSEED by default. Nothing in '
-    'it is ever deleted: a run that is there is resumed.')
-_SEED = flags.DEFINE_integer('seed', 1, 'Seed of everything.')
-_NUM_STEPS = flags.DEFINE_integer(
-    'num_steps', 1_000_000, 'Learner steps of the whole run.')
-_EVAL_EVERY_STEPS = flags.DEFINE_integer(
-    'eval_every_steps', 10_000,
-    'Learner steps between evaluations; divides num_steps.')
-_EPISODES_PER_EVAL = flags.DEFINE_integer(
-    'episodes_per_eval', 10, 'Episodes of each evaluation.')
+
+# Agent.
+_ALGORITHM = flags.DEFINE_enum(
+    'algorithm', 'msg', algorithms.ALGORITHMS, 'The agent.')
+_GIN_CONFIGS = flags.DEFINE_multi_string(
+    'gin_configs', [], 'Gin files, or names of those in experiments/recipes.')
+_GIN_BINDINGS = flags.DEFINE_multi_string(
+    'gin_bindings', [], "Such as 'msg.config.MSGConfig.ensemble_size=64'.")
 _BATCH_SIZE = flags.DEFINE_integer(
     'batch_size', None,
     'Transitions per learner step: num_sgd_steps_per_step times those per '
@@ -69,10 +70,27 @@ _BATCH_SIZE = flags.DEFINE_integer(
 _NUM_SGD_STEPS_PER_STEP = flags.DEFINE_integer(
     'num_sgd_steps_per_step', None,
     "Gradient steps per learner step; by default the agent's option.")
-_GIN_CONFIGS = flags.DEFINE_multi_string(
-    'gin_configs', [], 'Gin files, or names of those in experiments/recipes.')
-_GIN_BINDINGS = flags.DEFINE_multi_string(
-    'gin_bindings', [], "Such as 'msg.config.MSGConfig.ensemble_size=64'.")
+
+# Budget.
+_NUM_STEPS = flags.DEFINE_integer(
+    'num_steps', None,
+    'Learner steps of the whole run; by default 1,000,000, or the next multiple '
+    'of eval_every_steps.')
+_EVAL_EVERY_STEPS = flags.DEFINE_integer(
+    'eval_every_steps', None,
+    'Learner steps between evaluations; divides num_steps. By default 10,000 '
+    'if that divides num_steps, else its least divisor that gives at most 20 '
+    'evaluations.')
+_EPISODES_PER_EVAL = flags.DEFINE_integer(
+    'episodes_per_eval', 10, 'Episodes of each evaluation.')
+_SEED = flags.DEFINE_integer(
+    'seed', 1, 'Seed of the learner, the actors and the environments.')
+
+# Output and nodes.
+_ROOT_DIR = flags.DEFINE_string(
+    'root_dir', None,
+    'Directory of the run; runs/TASK-ALGORITHM-seedSEED by default. A run that '
+    'exists there is resumed; nothing in it is ever deleted.')
 _NUM_EVALUATORS = flags.DEFINE_integer(
     'num_evaluators', 1, 'Evaluator nodes of the program.')
 
@@ -94,31 +112,23 @@ def make_experiment() -> experiment_config.ExperimentConfig:
 
   Raises:
     ValueError: naming the flag or binding, if settings contradict each other or
-      make no sense.
-    FileNotFoundError: if the dataset is not there.
+      are invalid.
+    FileNotFoundError: if the dataset does not exist.
   """
-  algorithms.parse_gin(_GIN_CONFIGS.value, _GIN_BINDINGS.value)
+  gin_options.parse(_GIN_CONFIGS.value, _GIN_BINDINGS.value)
   return settings.make_experiment(
-      algorithm=_ALGORITHM.value,
-      task_class=_TASK_CLASS.value,
-      task_name=_TASK_NAME.value,
-      root_dir=_ROOT_DIR.value or settings.default_root_dir(
-          _TASK_NAME.value, _ALGORITHM.value, _SEED.value),
+      settings.AgentConfig(
+          _ALGORITHM.value, _BATCH_SIZE.value, _NUM_SGD_STEPS_PER_STEP.value),
+      tasks.TaskConfig(
+          _TASK_CLASS.value, _TASK_NAME.value, _DATASET.value, _goal()),
+      settings.Budget(
+          _NUM_STEPS.value, _EVAL_EVERY_STEPS.value, _EPISODES_PER_EVAL.value),
+      settings.DataConfig(
+          loading.DataOptions(
+              _REWARD_TRANSFORM.value, _SPLIT.value, _NUM_EPISODES.value,
+              _TOP_FRACTION.value, _N_STEP.value),
+          _NORMALIZE_OBSERVATIONS.value, _DATA_MODE.value,
+          _SHUFFLE_BUFFER.value),
       seed=_SEED.value,
-      num_steps=_NUM_STEPS.value,
-      eval_every_steps=_EVAL_EVERY_STEPS.value,
-      episodes_per_eval=_EPISODES_PER_EVAL.value,
-      batch_size=_BATCH_SIZE.value,
-      num_sgd_steps_per_step=_NUM_SGD_STEPS_PER_STEP.value,
-      dataset=_DATASET.value,
-      dataset_goal=_goal(),
-      data_options=loading.DataOptions(
-          reward_transform=_REWARD_TRANSFORM.value,
-          split=_SPLIT.value,
-          num_episodes=_NUM_EPISODES.value,
-          top_fraction=_TOP_FRACTION.value,
-          n_step=_N_STEP.value),
-      normalize_observations=_NORMALIZE_OBSERVATIONS.value,
-      data_mode=_DATA_MODE.value,
-      shuffle_buffer=_SHUFFLE_BUFFER.value,
+      root_dir=_ROOT_DIR.value,
       num_evaluators=_NUM_EVALUATORS.value)

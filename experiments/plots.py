@@ -1,44 +1,42 @@
-"""Pictures of finished runs: their learning curves."""
+"""Learning curves of finished runs."""
 
-import os
 from typing import Mapping
 
 from matplotlib import figure as figure_lib
 from matplotlib import ticker
 import numpy as np
 
+from .. import atomic_files
 from ..launch import evaluations
 
-# Okabe and Ito's colours, which are told apart without seeing red or green.
+# Colours by Okabe and Ito, which colour-blind readers can distinguish.
 COLORS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9')
 
 
 def save(figure: figure_lib.Figure, output_png: str) -> None:
-  """Writes a figure as PNG; the file appears, or is replaced, at once.
+  """Writes a figure as a PNG file, atomically.
 
   Args:
-    figure: what to write.
-    output_png: the file, whose folder is made if missing.
+    figure: the figure.
+    output_png: path of the file, which is replaced if it exists. Its directory
+      is made if missing.
   """
-  output_png = os.path.abspath(output_png)
-  os.makedirs(os.path.dirname(output_png), exist_ok=True)
-  temporary = f'{output_png}.{os.getpid()}.tmp'
-  figure.savefig(temporary, format='png', dpi=150)
-  os.replace(temporary, output_png)
+  with atomic_files.replace(output_png, 'wb') as file:
+    figure.savefig(file, format='png', dpi=150)
 
 
 def learning_curve(runs: Mapping[str, str], output_png: str,
                    title: str) -> None:
   """Draws the evaluations of runs against their gradient steps.
 
-  A line is the mean over an evaluation's episodes, the band around it one
-  standard error of that mean. (Where an episode succeeds or fails, quartiles
-  and extremes would nearly always span the whole picture.)
+  A line shows the mean over an evaluation's episodes, and the band around it
+  one standard error of that mean. (Quartiles and extremes would nearly always
+  span the whole picture where an episode either succeeds or fails.)
 
   Args:
-    runs: directories of runs by the label that each gets in the legend.
+    runs: directories of runs, by their label in the legend.
     output_png: the picture to write.
-    title: stands above the picture.
+    title: title of the picture.
 
   Raises:
     ValueError: if there is no run, if one has no evaluations, or if only some
@@ -60,7 +58,7 @@ def learning_curve(runs: Mapping[str, str], output_png: str,
     without = [label for label, has_scores in scored.items() if not has_scores]
     raise ValueError(
         f'The runs {without} have no normalised scores, but the others do. '
-        'Draw them apart.')
+        'Draw them separately.')
   has_scores = all(scored.values())
 
   figure = figure_lib.Figure(figsize=(7, 4.2), layout='constrained')

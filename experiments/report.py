@@ -1,8 +1,9 @@
-"""What a finished run leaves to look at: results, pictures, the policy."""
+"""Results, pictures and the exported policy of a finished run."""
 
 import dataclasses
 import os
-from typing import Any, List, Optional, Sequence, Tuple
+import sys
+from typing import Any, Callable, List, Optional, Sequence, Tuple
 
 from acme import specs
 from acme import types
@@ -19,16 +20,16 @@ from ..launch import checkpointing
 from ..launch import evaluations
 from ..launch import experiment_config
 
-# Episodes in the picture of a maze.
+# Number of episodes in the picture of a maze.
 _NUM_TRAJECTORIES = 20
 
 
 def final_score(root_dir: str, num_evaluations: int = 1) -> float:
-  """The mean result of a run's last evaluations.
+  """Returns the mean result of a run's last evaluations.
 
   Args:
     root_dir: the run's directory.
-    num_evaluations: how many of them to average over.
+    num_evaluations: number of evaluations to average over.
 
   Returns:
     The mean normalised score or, where the task has none, the mean return.
@@ -38,51 +39,74 @@ def final_score(root_dir: str, num_evaluations: int = 1) -> float:
       e.returns if e.scores is None else e.scores for e in last]))
 
 
-def draw(experiment: experiment_config.ExperimentConfig) -> List[str]:
-  """Draws the learning curve and, for MSG in a maze, values and ways.
+def try_to_draw(picture: str, draw_it: Callable[[], None]) -> List[str]:
+  """Draws a picture; prints one line if that fails, because the run succeeded.
 
   Args:
-    experiment: a finished one.
+    picture: the picture's path.
+    draw_it: writes the picture.
 
   Returns:
-    The pictures' paths; they are in the run's directory.
+    `[picture]`, or `[]` if it could not be drawn.
   """
-  root_dir = experiment.root_dir
-  record = experiment.config
+  try:
+    draw_it()
+  except Exception as e:  # A library may raise anything here.
+    reason = ' '.join(f'{type(e).__name__}: {e}'.split())
+    print(f'warning: {picture} was not drawn: {reason}', file=sys.stderr)
+    return []
+  return [picture]
+
+
+def draw(experiment: experiment_config.ExperimentConfig) -> List[str]:
+  """Draws the learning curve and, for MSG in a point maze, `maze.png`.
+
+  Args:
+    experiment: a finished experiment.
+
+  Returns:
+    Paths of the pictures, in the run's directory. A picture that cannot be
+    drawn is left out; one line on stderr tells the reason.
+  """
+  record, root_dir = experiment.config, experiment.root_dir
   curve = os.path.join(root_dir, 'learning_curve.png')
-  plots.learning_curve(
-      {record['algorithm']: root_dir}, curve, record['task_name'])
+  pictures = try_to_draw(curve, lambda: plots.learning_curve(
+      {record['algorithm']: root_dir}, curve, record['task_name']))
+  has_critics = 'ensemble_size' in record['agent']
+  if record['task_class'] == 'pointmaze' and has_critics:
+    maze = os.path.join(root_dir, 'maze.png')
+    pictures += try_to_draw(maze, lambda: _draw_maze(experiment, maze))
+  return pictures
+
+
+def _draw_maze(experiment: experiment_config.ExperimentConfig, picture: str):
+  """Draws values, data and trajectories of a run of MSG in a point maze."""
+  task_name = experiment.config['task_name']
   spec = experiment.environment_spec()
   networks = experiment.network_factory(spec)
-  if (record['task_class'] != 'pointmaze'
-      or not isinstance(networks, networks_lib.MSGNetworks)):
-    return [curve]
-  picture = os.path.join(root_dir, 'maze.png')
   trajectories = maze_picture.rollouts(
-      record['task_name'],
-      experiment.builder.make_policy(networks, spec, True),
+      task_name, experiment.builder.make_policy(networks, spec, True),
       _acting_params(experiment, networks, spec), _NUM_TRAJECTORIES,
       experiment.seed)
   maze_picture.draw(
-      picture, record['task_name'], *trained_networks(experiment),
+      picture, task_name, *trained_networks(experiment),
       _some_data(experiment), trajectories)
-  return [curve, picture]
 
 
 def trained_networks(
     experiment: experiment_config.ExperimentConfig,
 ) -> Tuple[networks_lib.MSGNetworks, Any, Any]:
-  """Reads what MSG has learned from a run's last checkpoint.
+  """Reads MSG's networks from a run's last checkpoint.
 
   Args:
     experiment: a run of MSG.
 
   Returns:
-    Policy and critics, which take observations as the environment gives them,
-    then the policy's params and all members', as NumPy arrays.
+    The networks, which take the environment's (not normalised) observations;
+    the policy's params; and the params of all critics, as NumPy arrays.
 
   Raises:
-    ValueError: if there is no checkpoint, or one of other networks.
+    ValueError: if there is no checkpoint, or if it is of other networks.
   """
   spec = experiment.environment_spec()
   networks = experiment.network_factory(spec)
@@ -104,12 +128,12 @@ def export_policy(experiment: experiment_config.ExperimentConfig) -> str:
   """Writes the final policy as a TensorFlow SavedModel.
 
   Args:
-    experiment: a finished one.
+    experiment: a finished experiment.
 
   Returns:
-    The SavedModel's directory, `root_dir/saved_model/STEP`: the last gradient
-    step is its version, as TensorFlow Serving expects it. What is there
-    already is left alone.
+    The SavedModel's directory, `root_dir/saved_model/STEP`, where STEP is the
+    last gradient step; TensorFlow Serving reads it as a version. An existing
+    directory is not changed.
   """
   step = experiment.gradient_steps(experiment.num_steps)
   path = os.path.join(experiment.root_dir, 'saved_model', str(step))
@@ -124,13 +148,13 @@ def export_policy(experiment: experiment_config.ExperimentConfig) -> str:
 
 
 def _some_data(experiment) -> types.Transition:
-  """The dataset, or where it comes in blocks the first of them."""
+  """Returns the dataset or, if it comes in blocks, the first block."""
   dataset = experiment.dataset_factory()
   return dataset if isinstance(dataset, types.Transition) else next(dataset)
 
 
 def _acting_params(experiment, networks, spec):
-  """The final params of the policy that is evaluated."""
+  """Returns the final params of the evaluated policy."""
   params, statistics = _load_params(experiment, networks, spec, [
       name for name in experiment.variables if name in ('policy', 'critic')])
   if statistics:
@@ -142,9 +166,9 @@ def _load_params(
     experiment: experiment_config.ExperimentConfig, networks: Any,
     spec: specs.EnvironmentSpec, names: Sequence[str],
 ) -> Tuple[List[Any], Optional[normalizing.Statistics]]:
-  """Reads the params of 'policy' or 'critic', and any statistics with them."""
+  """Reads the params of 'policy' or 'critic', and the statistics, if any."""
   key = jax.random.PRNGKey(0)
-  # Cloning's networks are the policy.
+  # The networks of behaviour cloning are the policy itself.
   like = {f'{name}_params': jax.eval_shape(
       getattr(networks, name, networks).init, key) for name in names}
   if not isinstance(experiment.builder, builders.NormalizingBuilder):

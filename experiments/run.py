@@ -19,9 +19,9 @@ import jax
 from . import experiment_flags
 from . import report
 from ..launch import experiment_config
-from ..launch import shutdown
 from ..launch import local
 from ..launch import run_directory
+from ..launch import shutdown
 
 _RUN_LOCAL = flags.DEFINE_bool(
     'run_local', False, 'Run everything in this one process.')
@@ -33,13 +33,13 @@ _DEBUG_NANS = flags.DEFINE_bool(
 
 
 def _set_debug_nans():
-  # The environment reaches the learner's process.
+  # The learner's process inherits the environment variable.
   os.environ['JAX_DEBUG_NANS'] = 'True'
   jax.config.update('jax_debug_nans', True)
 
 
 def launch(experiment: experiment_config.ExperimentConfig, run_local: bool):
-  """Runs an experiment in one process or as the program that flags ask for."""
+  """Runs an experiment in this process or as a Launchpad program."""
   if run_local:
     local.run_local(experiment)
   else:
@@ -62,7 +62,7 @@ def main(argv):
     launch(experiment, _RUN_LOCAL.value)
   except (ValueError, FileNotFoundError) as e:
     if flags.FLAGS.pdb_post_mortem:
-      raise  # To the debugger that was asked for.
+      raise  # To the debugger.
     sys.exit(f'error: {e}')
   except local.ProgramError as e:
     sys.exit(f'error: {e}')

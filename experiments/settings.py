@@ -1,8 +1,8 @@
-"""From the settings of a run to an experiment, with contradictions refused."""
+"""The settings of a run, and the experiment that they describe."""
 
 import dataclasses
 import os
-from typing import Optional, Tuple
+from typing import Any, Mapping, Optional
 
 from . import algorithms
 from . import tasks
@@ -11,117 +11,187 @@ from ..datasets import loading
 from ..datasets.delivery import streaming
 from ..launch import experiment_config
 
-_DATA_DEFAULTS = {
-    **dataclasses.asdict(loading.DataOptions()), 'data_mode': 'resident',
-    'normalize_observations': False, 'shuffle_buffer': streaming.SHUFFLE_BUFFER}
+_NUM_STEPS = 1_000_000
+_EVAL_EVERY_STEPS = 10_000
+_MAX_DEFAULT_EVALUATIONS = 20
 
 
-def _steps_per_call(algorithm: str, flag: Optional[int]) -> dict[str, int]:
-  """The option S, if a flag sets it; refuses one that contradicts gin."""
-  if flag is None:
+@dataclasses.dataclass(frozen=True)
+class AgentConfig:
+  """Names an agent; the gin bindings in force give its other options.
+
+  Attributes:
+    algorithm: one of `algorithms.ALGORITHMS`.
+    batch_size: transitions of a learner step, S * B as in the reference
+      implementation; None leaves B to the agent's option.
+    num_sgd_steps_per_step: S, gradient steps of a learner step; None leaves S
+      to the agent's option.
+  """
+  algorithm: str = 'msg'
+  batch_size: Optional[int] = None
+  num_sgd_steps_per_step: Optional[int] = None
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+  """How a dataset is used.
+
+  Attributes:
+    options: which episodes, rewards and steps are used.
+    normalize_observations: whether the agent sees observations with mean 0 and
+      standard deviation 1 over the dataset.
+    data_mode: 'resident' or 'stream', see `launch.ExperimentConfig`.
+    shuffle_buffer: number of streamed transitions that are shuffled together.
+  """
+  options: loading.DataOptions = loading.DataOptions()
+  normalize_observations: bool = False
+  data_mode: str = 'resident'
+  shuffle_buffer: int = streaming.SHUFFLE_BUFFER
+
+  def record(self) -> Mapping[str, Any]:
+    """Returns the values that are not defaults, for the run's record.
+
+    Only these are recorded, so that runs from before an option existed still
+    resume.
+    """
+    def flat(config):
+      values = dataclasses.asdict(config)
+      return {**values.pop('options'), **values}
+
+    values, defaults = flat(self), flat(DataConfig())
+    if self.data_mode != 'stream':
+      values.pop('shuffle_buffer')
+    return {name: value for name, value in values.items()
+            if value != defaults[name]}
+
+
+@dataclasses.dataclass(frozen=True)
+class Budget:
+  """Number of learner steps and of evaluations.
+
+  `num_steps` and `eval_every_steps` have defaults that fit the other one:
+
+  * Neither is given: 1,000,000 and 10,000.
+  * `num_steps` alone: `eval_every_steps` is 10,000 if that divides `num_steps`,
+    else the least divisor of `num_steps` that gives at most 20 evaluations.
+  * `eval_every_steps` alone: `num_steps` is its first multiple from 1,000,000.
+
+  Attributes:
+    num_steps: learner steps of the whole run, each of S gradient steps.
+    eval_every_steps: learner steps between evaluations; divides `num_steps`.
+    episodes_per_eval: episodes of each evaluation.
+  """
+  num_steps: Optional[int] = None
+  eval_every_steps: Optional[int] = None
+  episodes_per_eval: int = 10
+
+  def resolved(self) -> 'Budget':
+    """Returns the budget with its defaults filled in."""
+    num_steps, every = self.num_steps, self.eval_every_steps
+    if num_steps is None:
+      num_steps = _NUM_STEPS
+      if every is not None and every > 0:
+        num_steps += -num_steps % every
+    if every is None:
+      every = _EVAL_EVERY_STEPS
+      if num_steps > 0 and num_steps % every:
+        every = next(
+            num_steps // count for count in range(_MAX_DEFAULT_EVALUATIONS, 0, -1)
+            if num_steps % count == 0)
+    return dataclasses.replace(
+        self, num_steps=num_steps, eval_every_steps=every)
+
+
+def _steps_per_call(config: AgentConfig) -> dict[str, int]:
+  """Returns the option S if the config sets it; refuses another one by gin."""
+  name, value = 'num_sgd_steps_per_step', config.num_sgd_steps_per_step
+  if value is None:
     return {}
-  name = 'num_sgd_steps_per_step'
-  found = algorithms.bound(algorithm).get(name, flag)
-  if found != flag:
+  found = algorithms.bound(config.algorithm).get(name, value)
+  if found != value:
     raise ValueError(
-        f'--{name}={flag} contradicts the gin binding {name}={found}. '
-        'Remove one.')
-  return {name: flag}
+        f'--{name}={value} contradicts the gin binding {name}={found}. '
+        'Remove one of them.')
+  return {name: value}
 
 
-def _batch_size(algorithm: str, flag: Optional[int],
-                num_sgd_steps_per_step: int) -> dict[str, int]:
-  """The option B from the flag, which counts S * B as in the reference."""
-  if flag is None:
+def _batch_size(
+    config: AgentConfig, num_sgd_steps_per_step: int) -> dict[str, int]:
+  """Returns the option B if the config sets S * B."""
+  total = config.batch_size
+  if total is None:
     return {}
-  if min(flag, num_sgd_steps_per_step) < 1 or flag % num_sgd_steps_per_step:
+  if min(total, num_sgd_steps_per_step) < 1 or total % num_sgd_steps_per_step:
     raise ValueError(
-        f'--batch_size={flag} must be a multiple of num_sgd_steps_per_step='
+        f'--batch_size={total} must be a multiple of num_sgd_steps_per_step='
         f'{num_sgd_steps_per_step}: it holds the batches of all gradient steps '
         'of a learner step.')
-  size = flag // num_sgd_steps_per_step
-  found = algorithms.bound(algorithm).get('batch_size', size)
+  size = total // num_sgd_steps_per_step
+  found = algorithms.bound(config.algorithm).get('batch_size', size)
   if found != size:
     raise ValueError(
-        f'--batch_size={flag} means {size} transitions per gradient step '
+        f'--batch_size={total} means {size} transitions per gradient step '
         f'(num_sgd_steps_per_step={num_sgd_steps_per_step}) and contradicts '
-        f'the gin binding batch_size={found}. Remove one.')
+        f'the gin binding batch_size={found}. Remove one of them.')
   return {'batch_size': size}
 
 
-def make_experiment(
-    *,
-    algorithm: str,
-    task_class: str,
-    task_name: str,
-    root_dir: str,
-    seed: int,
-    num_steps: int,
-    eval_every_steps: int,
-    episodes_per_eval: int,
-    batch_size: Optional[int] = None,
-    num_sgd_steps_per_step: Optional[int] = None,
-    dataset: Optional[str] = None,
-    dataset_goal: Optional[Tuple[float, float]] = None,
-    data_options: loading.DataOptions = loading.DataOptions(),
-    normalize_observations: bool = False,
-    data_mode: str = 'resident',
-    shuffle_buffer: int = streaming.SHUFFLE_BUFFER,
-    num_evaluators: int = 1,
-) -> experiment_config.ExperimentConfig:
-  """Makes an experiment; agents' options come from the gin bindings in force.
-
-  Args:
-    algorithm: one of `agents.ALGORITHMS`.
-    task_class: see `tasks.make_task`.
-    task_name: likewise.
-    root_dir: directory of the run.
-    seed: of everything.
-    num_steps: learner steps, each of S gradient steps.
-    eval_every_steps: learner steps between evaluations.
-    episodes_per_eval: episodes of each.
-    batch_size: S * B; None takes B from the agent's options.
-    num_sgd_steps_per_step: S; None takes it from the agent's options.
-    dataset: see `tasks.make_task`.
-    dataset_goal: likewise.
-    data_options: what is made of the data.
-    normalize_observations: whether the agent sees them with mean 0 and standard
-      deviation 1 over the dataset.
-    data_mode: see `launch.ExperimentConfig`.
-    shuffle_buffer: likewise.
-    num_evaluators: evaluator nodes.
-
-  Returns:
-    The experiment; nothing is started or written yet.
+def make_agent(config: AgentConfig) -> algorithms.Agent:
+  """Makes an agent from its config and the gin bindings in force.
 
   Raises:
-    ValueError: if settings contradict each other or make no sense.
-    FileNotFoundError: if the dataset is not there.
+    ValueError: see `algorithms.make_agent`; or if config and bindings
+      contradict each other.
   """
-  if algorithm not in algorithms.ALGORITHMS:
-    raise ValueError(
-        f'--algorithm={algorithm!r} is not one of {algorithms.ALGORITHMS}.')
-  options = _steps_per_call(algorithm, num_sgd_steps_per_step)
-  steps_per_call = (
-      options or {'num_sgd_steps_per_step': 1, **algorithms.bound(algorithm)}
-  )['num_sgd_steps_per_step']
-  options.update(_batch_size(algorithm, batch_size, steps_per_call))
-  agent = algorithms.make_agent(algorithm, **options)
+  options = _steps_per_call(config)
+  steps_per_call = (options or {
+      'num_sgd_steps_per_step': 1, **algorithms.bound(config.algorithm)
+  })['num_sgd_steps_per_step']
+  options.update(_batch_size(config, steps_per_call))
+  return algorithms.make_agent(config.algorithm, **options)
+
+
+def make_experiment(
+    agent_config: AgentConfig,
+    task_config: tasks.TaskConfig,
+    budget: Budget,
+    data: DataConfig = DataConfig(),
+    *,
+    seed: int = 1,
+    root_dir: Optional[str] = None,
+    num_evaluators: int = 1,
+) -> experiment_config.ExperimentConfig:
+  """Makes an experiment; nothing is started or written.
+
+  Args:
+    agent_config: the agent; gin bindings in force give its options.
+    task_config: the task and its dataset.
+    budget: number of steps and evaluations.
+    data: how the dataset is used.
+    seed: seed of the learner, the actors and the environments.
+    root_dir: the run's directory; by default runs/TASK-ALGORITHM-seedSEED.
+    num_evaluators: number of evaluator nodes.
+
+  Returns:
+    The experiment.
+
+  Raises:
+    ValueError: if settings contradict each other or are invalid.
+    FileNotFoundError: if the dataset does not exist.
+  """
+  agent = make_agent(agent_config)
   task = tasks.make_task(
-      task_class, task_name, dataset, goal=dataset_goal, options=data_options,
+      task_config, options=data.options,
       discount=getattr(agent.config, 'discount', 1.),
-      in_blocks=data_mode == 'stream')
-  # Those that make the run another one; a run of before they existed is one
-  # with all of them at their defaults.
-  data = {**dataclasses.asdict(data_options), 'data_mode': data_mode,
-          'normalize_observations': normalize_observations}
-  if data_mode == 'stream':
-    data['shuffle_buffer'] = shuffle_buffer
-  data = {name: value for name, value in data.items()
-          if value != _DATA_DEFAULTS[name]}
+      in_blocks=data.data_mode == 'stream')
+  record = data.record()
   builder = agent.builder
-  if normalize_observations:
+  if data.normalize_observations:
     builder = builders.NormalizingBuilder(builder)
+  if root_dir is None:
+    root_dir = os.path.join(
+        'runs',
+        f'{task_config.task_name}-{agent_config.algorithm}-seed{seed}')
   return experiment_config.ExperimentConfig(
       builder=builder,
       network_factory=agent.network_factory,
@@ -129,25 +199,18 @@ def make_experiment(
       environment_factory=task.environment_factory,
       root_dir=root_dir,
       seed=seed,
-      num_steps=num_steps,
+      **dataclasses.asdict(budget.resolved()),
       num_sgd_steps_per_step=agent.config.num_sgd_steps_per_step,
-      eval_every_steps=eval_every_steps,
-      episodes_per_eval=episodes_per_eval,
       variables=builder.variable_names,
       num_evaluators=num_evaluators,
       score_fn=task.score_fn,
       config={
-          'algorithm': algorithm,
-          'task_class': task_class,
-          'task_name': task_name,
+          'algorithm': agent_config.algorithm,
+          'task_class': task_config.task_class,
+          'task_name': task_config.task_name,
           'dataset': task.dataset,
           'agent': algorithms.to_json(agent.config),
-          **({'data': data} if data else {}),
+          **({'data': record} if record else {}),
       },
-      data_mode=data_mode,
-      shuffle_buffer=shuffle_buffer)
-
-
-def default_root_dir(task_name: str, algorithm: str, seed: int) -> str:
-  """Where a run goes that does not say so, below the working directory."""
-  return os.path.join('runs', f'{task_name}-{algorithm}-seed{seed}')
+      data_mode=data.data_mode,
+      shuffle_buffer=data.shuffle_buffer)

@@ -1,5 +1,6 @@
-"""What a task name stands for: data, environment and score."""
+"""What a task name stands for: dataset, environment and score."""
 
+import dataclasses
 import functools
 import os
 from typing import Callable, NamedTuple, Optional, Tuple
@@ -8,8 +9,8 @@ import dm_env
 import numpy as np
 
 from .. import environments
-from ..datasets import pointmaze_generator
 from ..datasets import loading
+from ..datasets import pointmaze_generator
 from ..datasets import sources
 from ..datasets import steps
 from ..launch import data_node
@@ -17,14 +18,33 @@ from ..launch import data_node
 TASK_CLASSES = ('pointmaze', 'd4rl')
 
 
+@dataclasses.dataclass(frozen=True)
+class TaskConfig:
+  """Names a task and its dataset.
+
+  Attributes:
+    task_class: 'pointmaze', the embedded tasks, whose data is generated on
+      first use, or 'd4rl'.
+    task_name: such as 'pointmaze-umaze-diverse' or 'antmaze-umaze-v2'.
+    dataset: what `sources.find` takes, to use instead of the task's own
+      dataset.
+    dataset_goal: x and y of the goal, for OGBench's mazes; see `sources.find`.
+  """
+  task_class: str = 'pointmaze'
+  task_name: str = 'pointmaze-umaze-diverse'
+  dataset: Optional[str] = None
+  dataset_goal: Optional[Tuple[float, float]] = None
+
+
 class Task(NamedTuple):
-  """A task, of parts that can be sent to other processes.
+  """A task; all members can be pickled.
 
   Attributes:
     dataset_factory: reads the dataset, whole or in blocks.
     environment_factory: maps a seed to the environment.
-    score_fn: maps returns to normalised scores, or to None if there are none.
-    dataset: what the data is, for the run's record.
+    score_fn: maps returns `[episodes]` to normalised scores `[episodes]`, or
+      to None if the task has none (docs/msg.md 8.4).
+    dataset: name of the dataset, for the run's record.
   """
   dataset_factory: Callable[[], data_node.Dataset]
   environment_factory: Callable[[int], dm_env.Environment]
@@ -41,53 +61,50 @@ def _read(
 
 
 def _read_pointmaze(task_name: str, *args) -> data_node.Dataset:
-  """Reads the embedded data, which is made if it is not there."""
+  """Reads the embedded data, which is generated if it does not exist."""
   source = sources.find(pointmaze_generator.ensure(task_name), task_name)
   return _read(source, task_name, *args)
 
 
 def make_task(
-    task_class: str,
-    task_name: str,
-    dataset: Optional[str] = None,
+    config: TaskConfig,
     *,
-    goal: Optional[Tuple[float, float]] = None,
     options: loading.DataOptions = loading.DataOptions(),
     discount: float = 0.99,
     in_blocks: bool = False,
 ) -> Task:
-  """Puts a task together.
+  """Makes a task.
 
   Args:
-    task_class: 'pointmaze', whose data is made on first use, or 'd4rl'.
-    task_name: such as 'pointmaze-umaze-diverse' or 'antmaze-umaze-v2'.
-    dataset: what `sources.find` takes, to use instead of the task's own.
-    goal: see `sources.find`.
-    options: what is made of the data.
-    discount: of n-step returns.
+    config: names the task and its dataset.
+    options: which episodes, rewards and steps are used.
+    discount: discount of n-step returns.
     in_blocks: whether the dataset is read block by block, in bounded memory.
 
   Returns:
     The task.
 
   Raises:
-    ValueError: if there is no such task class or task, or the dataset's name
-      is not clear.
+    ValueError: if there is no such task class or task, or if the dataset's
+      name is ambiguous.
     FileNotFoundError: if there is no such dataset.
   """
-  if task_class not in TASK_CLASSES:
+  if config.task_class not in TASK_CLASSES:
     raise ValueError(
-        f'--task_class={task_class!r} is not one of {TASK_CLASSES}.')
-  if dataset or task_class == 'd4rl':
-    source = sources.find(dataset or '', task_name, goal=goal)
+        f'--task_class={config.task_class!r} is not one of {TASK_CLASSES}.')
+  if config.dataset or config.task_class == 'd4rl':
+    source = sources.find(
+        config.dataset or '', config.task_name, goal=config.dataset_goal)
     name, read = source.name, functools.partial(_read, source)
   else:
-    name, read = pointmaze_generator.dataset_path(task_name), _read_pointmaze
+    name = pointmaze_generator.dataset_path(config.task_name)
+    read = _read_pointmaze
   return Task(
       dataset_factory=functools.partial(
-          read, task_name, options, discount, in_blocks),
+          read, config.task_name, options, discount, in_blocks),
       environment_factory=functools.partial(
-          environments.make_environment, task_class, task_name),
-      score_fn=functools.partial(environments.normalized_score, task_name),
-      # Its name alone: a run may go on where the file lies elsewhere.
+          environments.make_environment, config.task_class, config.task_name),
+      score_fn=functools.partial(
+          environments.normalized_score, config.task_name),
+      # The base name alone: a run may continue after its file was moved.
       dataset=os.path.basename(name))

@@ -21,6 +21,7 @@ import numpy as np
 
 from . import hlo
 from .. import algorithms
+from .. import gin_options
 from ... import builders
 from ...agents import msg
 from ...agents import parallel
@@ -142,7 +143,7 @@ def main(argv):
     columns += ['MFLOP', 'MB', 'kernels']
   print(f'| {" | ".join(columns)} |\n{"|---" * len(columns)}|')
   for recipe in _RECIPES.value:
-    algorithms.parse_gin([recipe], bindings)
+    gin_options.parse([recipe], bindings)
     compiled = compile_learner_step(
         algorithms.make_agent('msg').config, _OBSERVATION_SIZE.value,
         _ACTION_SIZE.value, devices)

@@ -21,5 +21,5 @@ network_factory = functools.partial(builders.make_msg_networks, config=CONFIG)
 
 
 def make_task() -> tasks.Task:
-  """Returns dataset and environment, by their factories."""
-  return tasks.make_task('pointmaze', TASK_NAME)
+  """Returns the task: factories of dataset and environment."""
+  return tasks.make_task(tasks.TaskConfig('pointmaze', TASK_NAME))

@@ -1,14 +1,15 @@
-"""Tests the options of algorithms by gin: what is taken, what is refused."""
+"""Tests the options of algorithms from gin: accepted and refused bindings."""
 
 import pytest
 
 from acme_msg.experiments import algorithms
+from acme_msg.experiments import gin_options
 
 _S = 'msg.config.MSGConfig.num_sgd_steps_per_step'
 
 
 def _config(*bindings, configs=(), algorithm='msg'):
-  algorithms.parse_gin(configs, bindings)
+  gin_options.parse(configs, bindings)
   return algorithms.make_agent(algorithm).config
 
 
@@ -29,9 +30,9 @@ def test_nothing_is_left_of_bindings_before():
     ('msg.config.MSGConfig.beta=@nothing', 'No configurable matching'),
     ("include 'nothing.gin'", 'Unable to open file: nothing.gin'),
     ('msg.config.MSGConfig.use_img_encoder=True',
-     'image encoders are outside of MSG'),
+     'image encoders are not supported'),
     ('msg.config.MSGConfig.img_encoder_params_ckpt_path=""',
-     'image encoders are outside of MSG'),
+     'image encoders are not supported'),
 ])
 def test_binding_of_no_parameter_is_refused(binding, words):
   with pytest.raises(ValueError, match=words) as error:

@@ -17,7 +17,10 @@ from acme_msg.datasets import pointmaze_generator
 from acme_msg.environments import d4rl_build
 from acme_msg.launch import checkpointing
 
-# How long anything may take on a busy machine before it counts as hanging.
+# Lets tests import the modules beside them.
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+# Seconds until anything counts as hanging, also on a busy machine.
 _TIMEOUT = 900
 
 

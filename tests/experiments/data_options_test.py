@@ -9,7 +9,6 @@ import tensorflow as tf
 
 from acme_msg.datasets import loading
 from acme_msg.datasets import sources
-from acme_msg.experiments import algorithms
 from acme_msg.experiments import report
 from acme_msg.experiments import settings
 from acme_msg.launch import checkpointing
@@ -17,26 +16,23 @@ from acme_msg.launch import local
 
 from acme.utils import counting
 from acme.utils import loggers
+import small_runs
 
 _OPTIONS = loading.DataOptions(top_fraction=.5, n_step=3)
 
 
-def _make(path, root_dir='nowhere', **changes):
-  algorithms.parse_gin([], [f'msg.config.MSGConfig.{option}' for option in (
-      'num_sgd_steps_per_step=5', 'ensemble_size=2', 'batch_size=8',
-      'num_bc_iters=0', 'actor_network_hidden_sizes=(8,)',
-      'critic_network_hidden_sizes=(8,)')])
-  return settings.make_experiment(**{
-      'algorithm': 'msg', 'task_class': 'pointmaze',
-      'task_name': 'pointmaze-umaze-diverse', 'root_dir': str(root_dir),
-      'seed': 1, 'num_steps': 4, 'eval_every_steps': 2, 'episodes_per_eval': 1,
-      'dataset': path, **changes})
+def _make(path, root_dir='nowhere', **options):
+  return small_runs.make_experiment(
+      ('num_sgd_steps_per_step=5', 'ensemble_size=2', 'batch_size=8',
+       'num_bc_iters=0', 'actor_network_hidden_sizes=(8,)',
+       'critic_network_hidden_sizes=(8,)'), root_dir, path,
+      data=settings.DataConfig(**options))
 
 
 @pytest.mark.parametrize('data_mode', ['resident', 'stream'])
 def test_run_on_chosen_normalised_data(pointmaze_file, tmp_path, data_mode):
   experiment = _make(
-      pointmaze_file, tmp_path, data_options=_OPTIONS,
+      pointmaze_file, tmp_path, options=_OPTIONS,
       normalize_observations=True, data_mode=data_mode)
   local.run_local(experiment)
   assert report.draw(experiment) == [
@@ -77,14 +73,14 @@ def test_run_on_chosen_normalised_data(pointmaze_file, tmp_path, data_mode):
 def test_record_tells_what_differs_from_the_defaults(pointmaze_file):
   assert 'data' not in _make(pointmaze_file).config
   assert _make(
-      pointmaze_file, data_options=_OPTIONS, data_mode='stream',
+      pointmaze_file, options=_OPTIONS, data_mode='stream',
       shuffle_buffer=5000).config['data'] == {
           'top_fraction': .5, 'n_step': 3, 'data_mode': 'stream',
           'shuffle_buffer': 5000}
 
 
 def test_returns_of_several_steps_have_the_agents_discount(pointmaze_file):
-  data = _make(pointmaze_file, data_options=_OPTIONS).dataset_factory()
+  data = _make(pointmaze_file, options=_OPTIONS).dataset_factory()
   # Where an episode does not end before.
   np.testing.assert_allclose(np.median(data.discount), .99 ** 2, rtol=1e-6)
 

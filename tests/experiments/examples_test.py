@@ -69,7 +69,8 @@ def _path(tmp_path_factory):
 
 @pytest.fixture(name='task', scope='module')
 def _task(path):
-  return tasks.make_task('pointmaze', small.TASK_NAME, path)
+  return tasks.make_task(
+      tasks.TaskConfig('pointmaze', small.TASK_NAME, path))
 
 
 def _evaluations(directory):

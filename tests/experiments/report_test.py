@@ -1,25 +1,23 @@
-"""Tests of what is read from a run."""
+"""Tests of the results and pictures of a run."""
+
+import dataclasses
 
 from acme.utils import counting
 from acme.utils import loggers
 import jax
 import numpy as np
 import pytest
+import small_runs
 
-from acme_msg.experiments import algorithms
 from acme_msg.experiments import report
-from acme_msg.experiments import settings
 from acme_msg.launch import checkpointing
 
 
 def _make(path, root_dir, options):
-  algorithms.parse_gin([], [f'msg.config.MSGConfig.{option}' for option in (
-      'num_sgd_steps_per_step=5', 'batch_size=8', *options,
-      'actor_network_hidden_sizes=(8,)', 'critic_network_hidden_sizes=(8,)')])
-  return settings.make_experiment(
-      algorithm='msg', task_class='pointmaze',
-      task_name='pointmaze-umaze-diverse', root_dir=str(root_dir), seed=1,
-      num_steps=4, eval_every_steps=2, episodes_per_eval=1, dataset=path)
+  return small_runs.make_experiment(
+      ('num_sgd_steps_per_step=5', 'batch_size=8', *options,
+       'actor_network_hidden_sizes=(8,)', 'critic_network_hidden_sizes=(8,)'),
+      root_dir, path)
 
 
 @pytest.mark.parametrize('options', [
@@ -48,3 +46,27 @@ def test_trained_networks_are_the_learners(pointmaze_file, tmp_path, options):
   others = _make(pointmaze_file, tmp_path, ['ensemble_size=5', *options])
   with pytest.raises(ValueError, match='does not hold what these networks'):
     report.trained_networks(others)
+
+
+def test_failing_pictures_are_told_in_one_line_each(
+    pointmaze_file, tmp_path, capsys):
+  experiment = _make(pointmaze_file, tmp_path, [])
+  assert report.draw(experiment) == []  # There are no results yet.
+  curve, maze = capsys.readouterr().err.splitlines()
+  assert curve.startswith(
+      f'warning: {tmp_path}/learning_curve.png was not drawn: ValueError: ')
+  assert 'has no evaluations yet' in curve
+  assert maze.startswith(f'warning: {tmp_path}/maze.png was not drawn: ')
+  assert 'no complete checkpoint' in maze
+
+
+@pytest.mark.parametrize('changes', [
+    {'task_class': 'd4rl'}, {'agent': {'policy_lr': 1e-4}}])
+def test_only_msg_in_mazes_needs_an_environment(
+    pointmaze_file, tmp_path, capsys, changes):
+  experiment = _make(pointmaze_file, tmp_path, [])
+  experiment = dataclasses.replace(
+      experiment, environment_factory=None,
+      config={**experiment.config, **changes})
+  assert report.draw(experiment) == []
+  assert len(capsys.readouterr().err.splitlines()) == 1  # The curve alone.

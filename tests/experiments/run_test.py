@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from acme_msg.experiments import algorithms
+from acme_msg.experiments import gin_options
 from acme_msg.experiments import settings
+from acme_msg.experiments import tasks
 from acme_msg.launch import checkpointing
 
 _S, _STEPS, _EVERY = 5, 16, 2
@@ -72,9 +73,11 @@ def test_finished_run_says_so(run, reference, pointmaze_file):
 
 
 def test_saved_model_acts_as_the_final_policy(reference, pointmaze_file):
-  algorithms.parse_gin([], _BINDINGS)
+  gin_options.parse([], _BINDINGS)
   experiment = settings.make_experiment(
-      **_SETTINGS, root_dir=str(reference), dataset=pointmaze_file)
+      settings.AgentConfig(batch_size=_SETTINGS['batch_size']),
+      tasks.TaskConfig(dataset=pointmaze_file), settings.Budget(_STEPS),
+      root_dir=str(reference))
   spec = experiment.environment_spec()
   networks = experiment.network_factory(spec)
   key = jax.random.PRNGKey(5)

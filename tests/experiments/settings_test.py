@@ -1,30 +1,37 @@
 """Tests what the settings of a run mean, and which are refused."""
 
+import dataclasses
 import os
+import pathlib
 import pickle
+import shutil
 
 import pytest
 
+from acme_msg.datasets import loading
 from acme_msg.experiments import algorithms
+from acme_msg.experiments import gin_options
 from acme_msg.experiments import settings
+from acme_msg.experiments import tasks
+from acme_msg.launch import run_directory
 
 _S = 'msg.config.MSGConfig.num_sgd_steps_per_step'
 
 
-def _make(*bindings, configs=(), **changes):
+def _make(*bindings, configs=(), agent=settings.AgentConfig(),
+          budget=settings.Budget(100, 10, 1), **fields):
   """Makes the experiment of a command line; little of it by default."""
-  algorithms.parse_gin(configs, bindings)
-  return settings.make_experiment(**{
-      'algorithm': 'msg', 'task_class': 'pointmaze',
-      'task_name': 'pointmaze-umaze', 'root_dir': 'nowhere', 'seed': 1,
-      'num_steps': 100, 'eval_every_steps': 10, 'episodes_per_eval': 1,
-      **changes})
+  gin_options.parse(configs, bindings)
+  return settings.make_experiment(
+      agent, tasks.TaskConfig('pointmaze', 'pointmaze-umaze'), budget,
+      **{'root_dir': 'nowhere', **fields})
 
 
 def test_steps_of_the_flags_are_learner_steps():
   experiment = _make(
       f'{_S}=200', 'msg.config.MSGConfig.num_bc_iters=50000',
-      num_steps=11000, eval_every_steps=500, batch_size=51200)
+      budget=settings.Budget(11000, 500),
+      agent=settings.AgentConfig(batch_size=51200))
   assert experiment.gradient_steps(experiment.num_steps) == 2_200_000
   assert len(experiment.evaluated_steps()) == 22
   assert experiment.evaluated_steps()[0] == 100_000
@@ -38,12 +45,13 @@ def test_steps_of_the_flags_are_learner_steps():
 def test_flag_and_binding_may_say_the_same():
   experiment = _make(
       f'{_S}=20', 'msg.config.MSGConfig.batch_size=32',
-      num_sgd_steps_per_step=20, batch_size=640)
+      agent=settings.AgentConfig(
+          num_sgd_steps_per_step=20, batch_size=640))
   assert experiment.num_sgd_steps_per_step == 20
   assert experiment.builder.config.batch_size == 32
 
 
-@pytest.mark.parametrize('bindings, changes, words', [
+@pytest.mark.parametrize('bindings, agent, words', [
     ([f'{_S}=3'], dict(batch_size=64),
      '--batch_size=64 must be a multiple of num_sgd_steps_per_step=3'),
     ([f'{_S}=0'], dict(batch_size=64), 'num_sgd_steps_per_step=0'),
@@ -54,24 +62,62 @@ def test_flag_and_binding_may_say_the_same():
     ([f'{_S}=2', 'msg.config.MSGConfig.batch_size=64'], dict(batch_size=64),
      r'--batch_size=64 means 32 .* contradicts the gin binding batch_size=64'),
 ])
-def test_contradictions_are_refused(bindings, changes, words):
+def test_contradictions_are_refused(bindings, agent, words):
   with pytest.raises(ValueError, match=words):
-    _make(*bindings, **changes)
+    _make(*bindings, agent=settings.AgentConfig(**agent))
 
 
-@pytest.mark.parametrize('changes, words', [
-    (dict(algorithm='sac'), r"--algorithm='sac' is not .*'msg'"),
-    (dict(eval_every_steps=30),
+@pytest.mark.parametrize('fields, words', [
+    (dict(agent=settings.AgentConfig('sac')), r"--algorithm='sac' is not .*'msg'"),
+    (dict(budget=settings.Budget(100, 30)),
      'eval_every_steps=30 does not divide num_steps=100'),
-    (dict(num_steps=0), 'num_steps must be a positive'),
-    (dict(episodes_per_eval=0), 'episodes_per_eval must be'),
+    (dict(budget=settings.Budget(0)), 'num_steps must be a positive'),
+    (dict(budget=settings.Budget(100, 0)), 'eval_every_steps must be'),
+    (dict(budget=settings.Budget(None, -1)), 'eval_every_steps must be'),
+    (dict(budget=settings.Budget(100, 10, 0)), 'episodes_per_eval must be'),
     (dict(num_evaluators=0), 'num_evaluators must be'),
     (dict(seed=-1), 'seed must be in'),
     (dict(root_dir=''), 'root_dir is empty'),
 ])
-def test_settings_without_a_sense_are_refused(changes, words):
+def test_invalid_settings_are_refused(fields, words):
   with pytest.raises(ValueError, match=words):
-    _make(**changes)
+    _make(**fields)
+
+
+@pytest.mark.parametrize('given, resolved', [
+    ((None, None), (1_000_000, 10_000)),
+    ((20_000, None), (20_000, 10_000)),
+    ((2_200, None), (2_200, 110)),
+    ((34, None), (34, 2)),
+    ((7, None), (7, 1)),
+    ((1009, None), (1009, 1009)),  # A prime number.
+    ((None, 300), (1_000_200, 300)),
+    ((None, 3_000_000), (3_000_000, 3_000_000)),
+    ((12, 3), (12, 3)),
+])
+def test_defaults_of_steps_and_evaluations_fit(given, resolved):
+  experiment = _make(budget=settings.Budget(*given))
+  assert (experiment.num_steps, experiment.eval_every_steps) == resolved
+
+
+def test_root_dir_names_the_run_by_default():
+  assert _make(root_dir=None, seed=4).root_dir == os.path.abspath(
+      'runs/pointmaze-umaze-msg-seed4')
+
+
+def test_records_of_old_runs_match(tmp_path):
+  """The file is what version 0.1 wrote for these settings."""
+  shutil.copy(pathlib.Path(__file__).with_name('config_of_0.1.json'),
+              tmp_path / 'config.json')
+  experiment = _make(
+      f'{_S}=20', 'msg.config.MSGConfig.batch_size=32',
+      data=settings.DataConfig(
+          loading.DataOptions(n_step=3), data_mode='stream',
+          shuffle_buffer=5000), root_dir=str(tmp_path))
+  run_directory.check(experiment)
+  with pytest.raises(ValueError, match='config.data.n_step: the run has 3'):
+    run_directory.check(dataclasses.replace(experiment, config={
+        **experiment.config, 'data': {}}))
 
 
 def test_q_filter_asks_for_the_critic():
@@ -84,9 +130,10 @@ def test_q_filter_asks_for_the_critic():
 @pytest.mark.parametrize('recipe', sorted(os.listdir(
     os.path.join(os.path.dirname(settings.__file__), 'recipes'))))
 def test_recipes_make_experiments(recipe, caplog):
-  algorithms.parse_gin([recipe], [])
-  [algorithm] = [name for name in algorithms.ALGORITHMS if algorithms.bound(name)]
-  experiment = _make(configs=[recipe], algorithm=algorithm)
+  gin_options.parse([recipe], [])
+  [algorithm] = [
+      name for name in algorithms.ALGORITHMS if algorithms.bound(name)]
+  experiment = _make(configs=[recipe], agent=settings.AgentConfig(algorithm))
   # Other processes get it and make the networks.
   experiment = pickle.loads(pickle.dumps(experiment))
   assert experiment.network_factory(experiment.environment_spec())

@@ -9,8 +9,8 @@ from acme_msg.experiments import tasks
 
 
 def test_embedded_task(pointmaze_file):
-  task = tasks.make_task(
-      'pointmaze', 'pointmaze-umaze-diverse', pointmaze_file)
+  task = tasks.make_task(tasks.TaskConfig(
+      'pointmaze', 'pointmaze-umaze-diverse', pointmaze_file))
   task = pickle.loads(pickle.dumps(task))
   data = task.dataset_factory()
   # The last row has no successor, and some are cut off.
@@ -25,7 +25,8 @@ def test_embedded_task(pointmaze_file):
 
 def test_d4rl_files_are_found_by_their_names(antmaze_large_dir, monkeypatch):
   monkeypatch.setenv('D4RL_DATASET_DIR', antmaze_large_dir)
-  task = tasks.make_task('d4rl', 'antmaze-large-diverse-v0')
+  task = tasks.make_task(
+      tasks.TaskConfig('d4rl', 'antmaze-large-diverse-v0'))
   data = task.dataset_factory()
   assert data.observation.shape[1:] == (29,)
   assert data.action.shape[1:] == (8,)
@@ -43,20 +44,21 @@ def test_d4rl_files_are_found_by_their_names(antmaze_large_dir, monkeypatch):
 ])
 def test_unknown_tasks_are_refused(task_class, task_name, words):
   with pytest.raises(ValueError, match=words):
-    tasks.make_task(task_class, task_name)
+    tasks.make_task(tasks.TaskConfig(task_class, task_name))
 
 
 def test_missing_dataset_is_refused():
   with pytest.raises(
       FileNotFoundError,
       match=r"--dataset='/no/such\.hdf5'"):
-    tasks.make_task('pointmaze', 'pointmaze-umaze', '/no/such.hdf5')
+    tasks.make_task(tasks.TaskConfig(
+        'pointmaze', 'pointmaze-umaze', '/no/such.hdf5'))
 
 
 def test_missing_d4rl_file_is_described(tmp_path, monkeypatch):
   monkeypatch.setenv('D4RL_DATASET_DIR', str(tmp_path))
   with pytest.raises(FileNotFoundError) as error:
-    tasks.make_task('d4rl', 'antmaze-umaze-v2')
+    tasks.make_task(tasks.TaskConfig('d4rl', 'antmaze-umaze-v2'))
   for words in (
       'antmaze-umaze-v2', 'D4RL_DATASET_DIR', '--dataset', str(tmp_path),
       'Ant_maze_u-maze_noisy_multistart_False_multigoal_False_sparse_fixed'):

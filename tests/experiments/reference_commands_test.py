@@ -1,9 +1,8 @@
-"""Runs the command lines of the two seed documents.
+"""Runs the command lines of the reference implementation's documentation.
 
-They stand here flag by flag and binding by binding as they do there; what their
-commands share is written once. What the tests change comes after them on the
-same command line, where the last word counts: sizes are reduced. The data has
-the layout of AntMaze but is random; the environment is D4RL's own.
+Flags and bindings are the same as there; what the commands share is written
+once. The tests add flags that reduce the sizes; the last flag of a name counts.
+The data has the layout of AntMaze but is random; the environment is D4RL's own.
 """
 
 import json
@@ -75,7 +74,7 @@ _CONFIGS = {
     'batch_ensemble_msg': 'batch_ensemble_msg.config.BatchEnsembleMSGConfig',
 }
 
-# The seeds' "for easier local debugging".
+# The documentation's form "for easier local debugging".
 _DEBUGGING_FLAGS = '''
 --num_sgd_steps_per_step 1
 --batch_size 64
@@ -117,7 +116,7 @@ def _msg(root_dir, ensemble_method, obs_tile=False, act_tile=False):
                            act_tile=act_tile))
 
 
-SEEDS = {
+COMMANDS = {
     'deep': _msg('/tmp/test_msg_deep_ensembles', 'deep_ensembles'),
     'mimo': _msg('/tmp/test_msg_mimo', 'mimo', True, True),
     'multi_head': _msg('/tmp/test_msg_multihead', 'mimo'),
@@ -135,7 +134,7 @@ def _algorithm(variant):
 
 
 def _reductions(variant, root_dir, flags, bindings):
-  """Returns what makes a seed's command line a small run in `root_dir`."""
+  """Returns what makes a command line a small run in `root_dir`."""
   algorithm = _algorithm(variant)
   return _arguments(
       algorithm, f'{_SMALL_FLAGS} --root_dir={root_dir} {flags}',
@@ -150,12 +149,12 @@ def _record(root_dir):
 @pytest.mark.parametrize('variant, run_local', [
     ('deep', False), ('mimo', True), ('multi_head', True), ('tree', True),
     ('batch_ensemble', True)])
-def test_command_lines_of_the_seeds(
+def test_command_lines_of_the_reference(
     run, check_run, tmp_path, needs_d4rl, antmaze_large_dir, variant,
     run_local):
   root_dir = tmp_path / variant
   result = run(
-      *SEEDS[variant], *_reductions(
+      *COMMANDS[variant], *_reductions(
           variant, root_dir, f'--batch_size=1600 --run_local={run_local}',
           'num_bc_iters=200'),
       D4RL_DATASET_DIR=antmaze_large_dir)
@@ -182,7 +181,7 @@ def test_form_for_debugging(
   debugging = _arguments(algorithm, _DEBUGGING_FLAGS, _DEBUGGING_BINDINGS)
   # No NaN comes up in normal running, not even where nothing depends on it.
   result = run(
-      *SEEDS[variant], *debugging, *_reductions(
+      *COMMANDS[variant], *debugging, *_reductions(
           variant, root_dir, '--debug_nans=True '
           '--create_saved_model_actor=True --run_local', 'num_bc_iters=1'),
       D4RL_DATASET_DIR=antmaze_large_dir)
@@ -192,7 +191,7 @@ def test_form_for_debugging(
 
 
 def test_missing_data_is_named_before_anything_is_done(run, tmp_path):
-  result = run(*SEEDS['deep'], f'--root_dir={tmp_path}/run',
+  result = run(*COMMANDS['deep'], f'--root_dir={tmp_path}/run',
                D4RL_DATASET_DIR=str(tmp_path))
   assert result.code == 1
   assert 'Traceback' not in result.stderr
