@@ -30,8 +30,10 @@ _PAGES = {
 # As in `agents/msg/losses.py: td_target`.
 _CODE = re.compile(r'`((?:\w+/)*\w+)\.py: (\w+)`')
 _SECTION = re.compile(r'(?<![/\w])docs/msg\.md\s+(\d+(?:\.\d+)?)(?!\d)')
-_INLINE = re.compile(r'<span class="arithmatex">\\\((.*?)\\\)</span>', re.S)
-_DISPLAY = re.compile(r'<div class="arithmatex">\s*\\\[(.*?)\\\]\s*</div>', re.S)
+_INLINE = re.compile(
+    r'<span class="arithmatex">\\\((.*?)\\\)</span>', re.DOTALL)
+_DISPLAY = re.compile(
+    r'<div class="arithmatex">\s*\\\[(.*?)\\\]\s*</div>', re.DOTALL)
 
 
 def _modules():
@@ -108,7 +110,7 @@ def on_page_content(content, page, config, files):
   anchors = {
       match[1]: match[0] for match in re.finditer(
           r'^#{2,3} (\d+(?:\.\d+)?) .*$', (_ROOT / 'docs/msg.md').read_text(),
-          re.M)}
+          re.MULTILINE)}
 
   def link(match):
     slug = re.sub(r'[^\w\s-]', '', anchors[match[1]].lower()).strip()

@@ -21,18 +21,19 @@ _OPTIONS = {
     '11.3': ('agents/bc/config.py', 'BCConfig')}
 _FLAG_FILES = ('experiments/run.py', 'experiments/experiment_flags.py')
 
-_HEADING = re.compile(r'^#{1,6} (.+)$', re.M)
-_NUMBERED = re.compile(r'^#{2,3} (\d+(?:\.\d+)?) ', re.M)
+_HEADING = re.compile(r'^#{1,6} (.+)$', re.MULTILINE)
+_NUMBERED = re.compile(r'^#{2,3} (\d+(?:\.\d+)?) ', re.MULTILINE)
 _LINK = re.compile(r'\[[^\]\n]*\]\(([^)\s]+)\)')
-_CITED_SECTION = re.compile(r'docs/msg\.md,?[\s#]+(\d+(?:\.\d+)?)')
+_CITED_SECTION = re.compile(r'docs/msg\.md,?\s+(?:#\s*)?(\d+(?:\.\d+)?)')
 _CITED_CODE = re.compile(r'`((?:\w+/)*\w+\.py): (\w+)`')
 # Sections of a specification that is not named.
-_BARE = re.compile(r'MSG specification|\bsections? \d+(\.\d+)?\b', re.I)
-_CODE_BLOCK = re.compile(r'^```.*?^```$', re.M | re.S)
-_ROW = re.compile(r'^\| `([^`]+)` \| `([^`]*)` \|', re.M)
+_BARE = re.compile(
+    r'MSG specification|\bsections? \d+(\.\d+)?\b', re.IGNORECASE)
+_CODE_BLOCK = re.compile(r'^```.*?^```$', re.MULTILINE | re.DOTALL)
+_ROW = re.compile(r'^\| `([^`]+)` \| `([^`]*)` \|', re.MULTILINE)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _files(*suffixes: str) -> list[pathlib.Path]:
   """Returns the project's files, without what git ignores."""
   listed = subprocess.run(
@@ -50,12 +51,12 @@ def _pages():
   return pytest.mark.parametrize('page', _files('.md'), ids=_name)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _prose(page: pathlib.Path) -> str:
   return _CODE_BLOCK.sub('', page.read_text())
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _anchors(page: pathlib.Path) -> set[str]:
   """Returns the anchors that GitHub and the site give to headings."""
   anchors, seen = set(), {}
@@ -67,7 +68,7 @@ def _anchors(page: pathlib.Path) -> set[str]:
   return anchors
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _sections() -> dict[str, str]:
   """Returns the numbered sections of docs/msg.md: number to text."""
   text = (_ROOT / 'docs/msg.md').read_text()
