@@ -18,8 +18,11 @@ from . import scanned_program
 Dataset = Union[types.Transition, Iterator[types.Transition]]
 
 
-def _is_transition(x: Any) -> bool:
-  # Reverb makes named tuples of its own, with the names that were written.
+def is_transition(x: Any) -> bool:
+  """Returns whether `x` has the fields of `types.Transition`.
+
+  `isinstance` would refuse Reverb's samples, which are other named tuples.
+  """
   return getattr(x, '_fields', None) == types.Transition._fields
 
 
@@ -75,7 +78,7 @@ class OfflineLearner(acme.Learner):
     # learns, but a gradient step gives the old state's memory to the new one.
     self._lock = threading.Lock()
     self._batches, self._resident = None, None
-    if _is_transition(dataset):
+    if is_transition(dataset):
       self._resident = program.put_dataset(self._used_fields(dataset))
     else:
       self._batches = iter(dataset)
@@ -87,7 +90,7 @@ class OfflineLearner(acme.Learner):
 
   def _used_fields(self, transition: types.Transition) -> types.Transition:
     """Drops what no gradient step reads, and refuses what lacks something."""
-    if not _is_transition(transition):
+    if not is_transition(transition):
       raise ValueError(
           'The dataset must be one acme.types.Transition or an iterator of '
           f'them, but it gives a {type(transition).__name__}.')

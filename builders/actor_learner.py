@@ -1,9 +1,9 @@
-"""Our builders as builders of Acme 0.4.0, to learn offline or online.
+"""Adapts our builders to Acme 0.4.0, to learn offline or online.
 
-The release on PyPI knows one kind of builder, `GenericActorLearnerBuilder`, for
-agents that act and learn. The adapter here makes one out of any builder of this
-room, for the layouts of that release as they are. Today's Acme takes our
-builders without it.
+Acme 0.4.0, the release on PyPI, has one builder interface,
+`GenericActorLearnerBuilder`, for agents that act and learn. The adapter here
+implements it for any builder of this room, so that the layouts of that release
+run our agents. Today's Acme takes our builders without an adapter.
 """
 
 from typing import Any, Callable, Iterator, List, Optional
@@ -25,8 +25,8 @@ from ..agents import feed_forward_actor
 from ..agents import offline_learner
 
 _TABLE = reverb_adders.DEFAULT_PRIORITY_TABLE
-# By how much samples may be out of step with insertions: this share of the
-# samples that the table's least size allows, as in Acme's own agents.
+# Rate-limiter tolerance, relative to `min_replay_size * samples_per_insert`, as
+# in Acme's own agents.
 _TOLERANCE = 0.1
 
 
@@ -42,12 +42,12 @@ def _identity(transition: types.Transition) -> types.Transition:
 
 
 class ActorLearnerBuilder(builders.GenericActorLearnerBuilder):
-  """Makes any of our builders one of Acme 0.4.0.
+  """Adapts one of our builders to the builder interface of Acme 0.4.0.
 
-  With a dataset the learner learns from that alone, and nobody writes to the
-  replay table that the layouts insist on. Without one it learns from the table
-  what actors do. To fine-tune a policy online, take the `save()` of its offline
-  learner as the `state` of a second adapter.
+  With a dataset, the learner learns from the dataset alone, and the replay
+  table that the layouts require stays empty. Without a dataset, it learns from
+  the transitions that actors add to the table. To fine-tune a policy online,
+  give the `save()` of its offline learner as `state`.
   """
 
   def __init__(
@@ -67,32 +67,32 @@ class ActorLearnerBuilder(builders.GenericActorLearnerBuilder):
 
     Args:
       builder: the agent.
-      environment_spec: of the environment that is acted in.
-      dataset_factory: returns what is learned from, see `MSGBuilder`; called by
-        the learner's process. None: learn from the replay table.
-      state: where the learner goes on, the `save()` of another learner. A
-        checkpoint that a layout finds counts more.
-      transform: maps batches `[S * B, ...]` from the table to what is learned
-        from. Rewards come in the environment's own unit: it applies what the
-        dataset's loader applied to its own, if anything.
+      environment_spec: the spec of the environment that actors act in.
+      dataset_factory: returns the dataset, see `MSGBuilder.make_learner`. It is
+        called in the learner's process. None: learn from the replay table.
+      state: the `save()` of another learner, which the learner starts from.
+        A checkpoint that the layout finds replaces it.
+      transform: applied to each batch `[S * B, ...]` from the table. Rewards in
+        the table are the environment's own; apply the reward transform of the
+        dataset (docs/msg.md 8.2) here if the state was trained with one.
       logger_fn: makes the learner's logger, from a label and `steps_key`.
-      max_replay_size: transitions in the table, of which the oldest go first.
-      min_replay_size: transitions before the first batch. Leave it at 1 where
-        one thread both acts and learns, as in `LocalLayout`, which has a
-        minimum of its own.
-      samples_per_insert: transitions drawn from the table for each that is
-        added; learner or actors wait for the others. None: nobody does, which
-        is for `LocalLayout`, too.
+      max_replay_size: capacity of the table in transitions; the oldest are
+        removed first.
+      min_replay_size: transitions in the table before the first batch. Leave it
+        at 1 where one thread both acts and learns, as in `LocalLayout`, which
+        has a minimum of its own.
+      samples_per_insert: transitions drawn from the table per transition added;
+        the learner waits for the actors or the actors for the learner. None:
+        neither waits, as `LocalLayout` requires.
 
     Raises:
-      ValueError: if an option needs next actions, which the table lacks.
+      ValueError: if there is no dataset and the agent needs more than actors
+        add to the table: next actions, or the statistics of a dataset.
     """
-    needed = builder.options_with_next_actions
-    if dataset_factory is None and needed:
-      raise ValueError(
-          f'{" and ".join(needed)} needs the data\'s next actions, which are '
-          'not known when actors add a transition to the table. Turn the '
-          'option off, or learn from a dataset.')
+    if state is not None:
+      builder = builder.with_state(state)
+    if dataset_factory is None:
+      builder.check_actor_data()
     self._builder = builder
     self._environment_spec = environment_spec
     self._dataset_factory = dataset_factory
@@ -105,10 +105,10 @@ class ActorLearnerBuilder(builders.GenericActorLearnerBuilder):
 
   def make_replay_tables(
       self, environment_spec: specs.EnvironmentSpec) -> List[reverb.Table]:
-    """Makes the one table, of single transitions that are drawn uniformly.
+    """Makes one table of single transitions, sampled uniformly.
 
-    It takes only what has the types of the spec. Where an environment mixes
-    float32 and float64, wrap it in `acme.wrappers.SinglePrecisionWrapper`.
+    The table accepts only the dtypes of the spec. Wrap an environment that
+    mixes float32 and float64 in `acme.wrappers.SinglePrecisionWrapper`.
     """
     least, ratio = self._min_replay_size, self._samples_per_insert
     if ratio is None:
@@ -130,25 +130,24 @@ class ActorLearnerBuilder(builders.GenericActorLearnerBuilder):
       self, replay_client: reverb.Client) -> Iterator[types.Transition]:
     """Makes an iterator of batches `[S * B, ...]` from the table.
 
-    It is empty where there is a dataset: layouts may want to prefetch from it,
-    which a resident dataset does not need.
+    With a dataset the iterator is empty, since layouts may prefetch from it.
     """
     if self._dataset_factory is not None:
       return iter(())
-    # More parallel calls would draw batches long before they are learned from.
+    # More parallel calls would draw batches long before the learner uses them.
     samples = datasets.make_reverb_dataset(
         server_address=replay_client.server_address, table=_TABLE,
         batch_size=self._builder.transitions_per_step, num_parallel_calls=1)
-    # Reverb's are named tuples of its own.
+    # Reverb's samples are named tuples of another class.
     return (self._transform(types.Transition(*sample.data))
             for sample in samples.as_numpy_iterator())
 
   def make_adder(
       self, replay_client: reverb.Client) -> Optional[adders.Adder]:
-    """Makes what writes to the table; None where there is a dataset."""
+    """Makes the adder that writes to the table; None with a dataset."""
     if self._dataset_factory is not None:
       return None
-    # The learner discounts, so that the adder must not.
+    # The learner applies the discount, so the adder must not.
     return reverb_adders.NStepTransitionAdder(
         replay_client, n_step=1, discount=1., priority_fns={_TABLE: None})
 
@@ -159,7 +158,7 @@ class ActorLearnerBuilder(builders.GenericActorLearnerBuilder):
       adder: Optional[adders.Adder] = None,
       variable_source: Optional[core.VariableSource] = None,
   ) -> core.Actor:
-    """Makes an actor of a policy from the builder's `make_policy`."""
+    """Makes an actor that runs a policy from the builder's `make_policy`."""
     return feed_forward_actor.make_actor(
         random_key, policy_network, variable_source,
         self._builder.variable_names, adder)
@@ -172,7 +171,7 @@ class ActorLearnerBuilder(builders.GenericActorLearnerBuilder):
       replay_client: Optional[reverb.Client] = None,
       counter: Optional[counting.Counter] = None,
   ) -> core.Learner:
-    """Makes the learner, taken to the `state` if there is one."""
+    """Makes the learner, and restores `state` if there is one."""
     del replay_client
     if self._dataset_factory is not None:
       dataset = self._dataset_factory()

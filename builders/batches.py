@@ -1,4 +1,4 @@
-"""Batches from whole datasets, for builders that learn from iterators."""
+"""Minibatches from whole datasets, for builders that take iterators."""
 
 from typing import Any, Callable, Iterator, Optional
 
@@ -15,11 +15,11 @@ from . import offline_builder
 
 def sample_batches(dataset: types.Transition, batch_size: int,
                    random_key: jax.Array) -> Iterator[types.Transition]:
-  """Draws batches from a whole dataset, without end.
+  """Draws batches from a whole dataset, endlessly.
 
   Args:
     dataset: T transitions.
-    batch_size: transitions of each batch, drawn with replacement.
+    batch_size: transitions per batch, drawn with replacement.
     random_key: determines the batches.
 
   Yields:
@@ -33,11 +33,12 @@ def sample_batches(dataset: types.Transition, batch_size: int,
 
 
 class BatchingBuilder(offline_builder.OfflineBuilder):
-  """Lets a builder that wants an iterator of batches have whole datasets.
+  """Gives whole datasets to a builder that takes iterators of batches.
 
-  Our launcher and whoever else hands over whole datasets can then run builders
-  such as those of Acme itself. After a stop and a resume the batches begin
-  anew, unlike the draws of learners that keep a whole dataset.
+  With it, a program that passes whole datasets, such as ours, runs builders
+  that take iterators, such as Acme's. The position in the iterator is not
+  saved: a resumed run draws the first batches again, unlike learners of whole
+  datasets.
   """
 
   def __init__(self, builder: offline_builder.OfflineBuilder, batch_size: int):
@@ -45,8 +46,8 @@ class BatchingBuilder(offline_builder.OfflineBuilder):
 
     Args:
       builder: the agent.
-      batch_size: transitions of each batch, the S * B of learners that divide
-        a batch among S gradient steps.
+      batch_size: transitions per batch; S * B for learners that divide a batch
+        among S gradient steps.
     """
     self._builder = builder
     self._batch_size = batch_size
@@ -61,7 +62,7 @@ class BatchingBuilder(offline_builder.OfflineBuilder):
       *,
       counter: Optional[counting.Counter] = None,
   ) -> core.Learner:
-    """Makes the learner of batches from a whole dataset."""
+    """Makes the builder's learner, on batches drawn from a whole dataset."""
     learner_key, batch_key = jax.random.split(random_key)
     return self._builder.make_learner(
         learner_key, networks,

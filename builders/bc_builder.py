@@ -18,17 +18,18 @@ from ..networks import policy as policy_lib
 
 def make_bc_networks(spec: specs.EnvironmentSpec,
                   config: bc.BCConfig) -> networks_lib.PolicyNetwork:
-  """Makes the policy that a config describes.
+  """Makes the policy network that a config describes.
 
   Args:
-    spec: the environment's; vectors, with actions in [-1, 1].
+    spec: the environment's spec; observations and actions are vectors `[O]` and
+      `[A]`, with actions in [-1, 1].
     config: the agent's options.
 
   Returns:
     The policy network.
 
   Raises:
-    ValueError: if the spec is another.
+    ValueError: if the spec does not have this form.
   """
   return networks_lib.make_policy(
       *offline_builder.flat_sizes(spec), config.actor_network_hidden_sizes,
@@ -36,7 +37,7 @@ def make_bc_networks(spec: specs.EnvironmentSpec,
 
 
 class BCBuilder(offline_builder.FeedForwardBuilder):
-  """Builds behaviour cloning, the baseline of what the data alone shows."""
+  """Builds behaviour cloning (docs/msg.md 10.1)."""
 
   def make_learner(
       self,
@@ -48,7 +49,10 @@ class BCBuilder(offline_builder.FeedForwardBuilder):
       *,
       counter: Optional[counting.Counter] = None,
   ) -> core.Learner:
-    """Makes a learner with the variable 'policy'; see `MSGBuilder`."""
+    """Makes a learner with the variable 'policy'.
+
+    The arguments are those of `MSGBuilder.make_learner`.
+    """
     del environment_spec
     return learning.BCLearner(
         networks, self._config, random_key, dataset, counter=counter,

@@ -1,8 +1,8 @@
-"""Programs of Acme 0.4.0, in processes of their own.
+"""Makes the processes of a Launchpad program import `acme_msg` before Acme.
 
-With a JAX as new as 0.6.2, Acme 0.4.0 can be imported only after `acme_msg`,
-which restores what Acme misses. The processes of a Launchpad program begin by
-unpickling their nodes, however, and those of Acme's layouts name Acme first.
+With JAX 0.6.2, Acme 0.4.0 can be imported only after `acme_msg`, which restores
+the JAX names that Acme uses (`compat`). Each process of a Launchpad program
+starts by unpickling its node, and the nodes of Acme's layouts import Acme.
 """
 
 import functools
@@ -12,10 +12,10 @@ import launchpad as lp
 
 
 def import_acme_msg_first(program: lp.Program) -> lp.Program:
-  """Lets the processes of a program import `acme_msg` before anything else.
+  """Makes each process of a program import `acme_msg` first.
 
   Args:
-    program: any program, such as those of Acme's layouts; its nodes are changed
+    program: any program, such as that of an Acme layout; its nodes are changed
       in place.
 
   Returns:
@@ -23,7 +23,7 @@ def import_acme_msg_first(program: lp.Program) -> lp.Program:
   """
   for nodes in program.groups.values():
     for node in nodes:
-      # Pickle names this function, and so `acme_msg`, before its argument.
+      # Pickle imports the module of `_run` before it loads the argument.
       node._partial_function = functools.partial(_run, node._partial_function)
   return program
 

@@ -15,24 +15,24 @@ from ..agents import msg
 from ..agents.msg import acting
 from ..agents.msg import learning
 
-# The smallest scale of the policy of the reference's batch-ensemble agent (the
-# MSG specification, section 1.8).
+# Smallest scale of the batch-ensemble agent's policy (docs/msg.md 5.1).
 _BATCH_ENSEMBLE_MIN_SCALE = 1e-3
 
 
 def make_msg_networks(spec: specs.EnvironmentSpec,
                   config: msg.MSGConfig) -> networks_lib.MSGNetworks:
-  """Makes the networks that a config describes.
+  """Makes the networks that a config describes (docs/msg.md 5).
 
   Args:
-    spec: the environment's; vectors, with actions in [-1, 1].
+    spec: the environment's spec; observations and actions are vectors `[O]` and
+      `[A]`, with actions in [-1, 1].
     config: the agent's options.
 
   Returns:
     Policy and critics.
 
   Raises:
-    ValueError: if the spec is another.
+    ValueError: if the spec does not have this form.
   """
   observation_size, action_size = offline_builder.flat_sizes(spec)
   policy_options = {}
@@ -60,7 +60,7 @@ def make_msg_networks(spec: specs.EnvironmentSpec,
 
 
 class MSGBuilder(offline_builder.FeedForwardBuilder):
-  """Builds MSG agents with the ensemble that the config names."""
+  """Builds MSG with the ensemble that the config names."""
 
   def make_learner(
       self,
@@ -87,7 +87,8 @@ class MSGBuilder(offline_builder.FeedForwardBuilder):
       A learner with the variables 'policy' and 'critic'.
 
     Raises:
-      ValueError: if devices or dataset do not fit the config.
+      ValueError: if the number of devices or the dataset does not fit the
+        config.
     """
     del environment_spec
     return learning.MSGLearner(
@@ -109,7 +110,8 @@ class MSGBuilder(offline_builder.FeedForwardBuilder):
     Args:
       networks: policy and critics.
       environment_spec: unused.
-      evaluation: act by the config's `evaluation_mode`; else sample.
+      evaluation: True: the mode `config.evaluation_mode` (docs/msg.md 7.1);
+        False: sample.
 
     Returns:
       The policy; its params are the values of `variable_names`.
@@ -119,15 +121,10 @@ class MSGBuilder(offline_builder.FeedForwardBuilder):
     policy = acting.make_policy(networks, mode, self._config)
     if acting.variable_names(mode) == self.variable_names:
       return policy
-    # This builder's actors also hold the critics, for evaluation.
+    # Actors fetch the variables for evaluation; this policy needs the first.
     return lambda params, key, observation: policy(params[0], key, observation)
 
   @property
-  def options_with_next_actions(self) -> Sequence[str]:
-    """The options in force that need the data's next actions."""
-    return self._config.options_with_next_actions
-
-  @property
   def variable_names(self) -> Sequence[str]:
-    """The learner's variables that are the params of its policies."""
+    """See the base class; the Q-filter (docs/msg.md 7.2) needs the critics."""
     return acting.variable_names(self._config.evaluation_mode)

@@ -1,6 +1,6 @@
 """Observations of mean 0 and standard deviation 1, for any of our builders."""
 
-from typing import Any, Callable, Iterator, List, NamedTuple, Optional, Sequence
+from typing import Any, Callable, List, NamedTuple, Optional, Sequence
 
 from acme import core
 from acme import specs
@@ -13,14 +13,14 @@ import numpy as np
 from . import offline_builder
 from ..agents import offline_learner
 
-# Added to each standard deviation, as in CORL: what hardly varies in the data
-# is not blown up.
+# Added to each standard deviation, as in CORL, so that features that hardly
+# vary in the data are not scaled up.
 _EPSILON = 1e-3
 _VARIABLE = 'observation_statistics'
 
 
 class Statistics(NamedTuple):
-  """What observations are normalised by: `(x - mean) / scale`.
+  """Observations `x` are normalised to `(x - mean) / scale`.
 
   Attributes:
     mean: `[O]` float32.
@@ -34,9 +34,9 @@ class Statistics(NamedTuple):
     return (observation - self.mean) / self.scale
 
 
-def _statistics(dataset: Any) -> Statistics:
-  """Returns those of a whole dataset, or of the one behind an iterator."""
-  if isinstance(dataset, types.Transition):
+def _statistics_of(dataset: Any) -> Statistics:
+  """Returns the statistics of a whole dataset, or of a stream's dataset."""
+  if offline_learner.is_transition(dataset):
     x = np.asarray(dataset.observation)
     mean = x.mean(axis=0, dtype=np.float64)
     deviation = x.std(axis=0, dtype=np.float64)
@@ -46,42 +46,83 @@ def _statistics(dataset: Any) -> Statistics:
     raise ValueError(
         'Observations can be normalised only if their mean and standard '
         'deviation over the dataset are known, but the dataset is a '
-        f'{type(dataset).__name__}. Give a whole dataset, or a stream from '
-        'datasets.make_dataset.')
+        f'{type(dataset).__name__}. Give a whole dataset, a stream from '
+        'datasets.make_stream, or NormalizingBuilder(..., statistics=...).')
   return Statistics(np.asarray(mean, np.float32),
                     np.asarray(deviation + _EPSILON, np.float32))
 
 
-def _normalize(statistics: Statistics, transitions: types.Transition):
+def _normalize(
+    statistics: Statistics, transitions: types.Transition) -> types.Transition:
   return transitions._replace(
       observation=statistics.apply(transitions.observation),
       next_observation=statistics.apply(transitions.next_observation))
 
 
-class NormalizingBuilder(offline_builder.FeedForwardBuilder):
-  """Lets an agent see normalised observations, in training and acting.
+class NormalizedState(NamedTuple):
+  """The state of a learner on normalised observations.
 
-  The statistics are a variable of the learner beside the policy's, and part of
-  its state, so that they are wherever the policy is.
+  Attributes:
+    statistics: how observations are normalised.
+    learner: the agent's own state.
+  """
+  statistics: Statistics
+  learner: Any
+
+
+class NormalizingBuilder(offline_builder.FeedForwardBuilder):
+  """Normalises the observations of an agent, in training and in acting.
+
+  The statistics are a variable of the learner beside the policy, and part of
+  its state, so that actors and checkpoints have them wherever they have the
+  policy.
   """
 
-  def __init__(self, builder: offline_builder.FeedForwardBuilder):
+  def __init__(self, builder: offline_builder.FeedForwardBuilder,
+               statistics: Optional[Statistics] = None):
     """Creates the builder.
 
     Args:
       builder: the agent.
+      statistics: how to normalise. None: by the mean and standard deviation of
+        the dataset that `make_learner` is given. To go on from a learner of
+        another dataset, give `learner.save().statistics`.
     """
     super().__init__(builder.config)
     self._builder = builder
-
-  @property
-  def options_with_next_actions(self) -> Sequence[str]:
-    return self._builder.options_with_next_actions
+    self._statistics = statistics
 
   @property
   def variable_names(self) -> Sequence[str]:
-    """The agent's, and the statistics."""
+    """The agent's variables, and 'observation_statistics'."""
     return (*self._builder.variable_names, _VARIABLE)
+
+  def with_state(self, state: NormalizedState) -> 'NormalizingBuilder':
+    """Returns a builder that normalises by the statistics of a state.
+
+    Args:
+      state: the `save()` of a learner of a `NormalizingBuilder`.
+
+    Raises:
+      ValueError: if the state holds no statistics.
+    """
+    if not isinstance(state, NormalizedState):
+      raise ValueError(
+          'The state must be the save() of a learner from NormalizingBuilder, '
+          f'which holds the observation statistics, not a '
+          f'{type(state).__name__}.')
+    return NormalizingBuilder(
+        self._builder.with_state(state.learner), _as_arrays(state.statistics))
+
+  def check_actor_data(self) -> None:
+    """See the base class; statistics must be known before actors act."""
+    self._builder.check_actor_data()
+    if self._statistics is None:
+      raise ValueError(
+          'NormalizingBuilder cannot learn from actors alone: the mean and '
+          'standard deviation of the observations are not known. Give the '
+          'state of an offline learner, a dataset, or '
+          'NormalizingBuilder(..., statistics=...).')
 
   def make_learner(
       self,
@@ -96,25 +137,30 @@ class NormalizingBuilder(offline_builder.FeedForwardBuilder):
     """Makes the agent's learner, on normalised observations.
 
     Args:
-      random_key: see the agent's builder, as for the others.
-      networks: likewise.
-      dataset: a whole dataset, or an iterator of batches that has their
-        `observation_statistics()`: mean and standard deviation, `[O]` each.
-      logger_fn: likewise.
-      environment_spec: likewise.
-      counter: likewise.
+      random_key: passed to the agent's builder.
+      networks: passed to the agent's builder.
+      dataset: a whole dataset, or an iterator of batches. Unless the builder
+        was given statistics, an iterator needs a method
+        `observation_statistics()` that returns mean and standard deviation,
+        `[O]` each.
+      logger_fn: passed to the agent's builder.
+      environment_spec: passed to the agent's builder.
+      counter: passed to the agent's builder.
 
     Returns:
-      A learner with the variable 'observation_statistics' besides.
+      A learner with the additional variable 'observation_statistics'. Its
+      `restore` raises ValueError if a state has other statistics.
 
     Raises:
       ValueError: if the statistics are not known.
     """
-    statistics = _statistics(dataset)
-    if isinstance(dataset, types.Transition):
+    statistics = self._statistics
+    if statistics is None:
+      statistics = _statistics_of(dataset)
+    if offline_learner.is_transition(dataset):
       dataset = _normalize(statistics, dataset)
     else:
-      dataset = _normalized(statistics, dataset)
+      dataset = (_normalize(statistics, batch) for batch in dataset)
     return _NormalizingLearner(
         self._builder.make_learner(
             random_key, networks, dataset, logger_fn, environment_spec,
@@ -127,7 +173,7 @@ class NormalizingBuilder(offline_builder.FeedForwardBuilder):
       environment_spec: specs.EnvironmentSpec,
       evaluation: bool,
   ) -> Callable[..., jax.Array]:
-    """Makes the agent's policy, which normalises what it is given."""
+    """Makes the agent's policy on observations that it normalises first."""
     policy = self._builder.make_policy(networks, environment_spec, evaluation)
 
     def normalized_policy(params, key, observation):
@@ -139,28 +185,15 @@ class NormalizingBuilder(offline_builder.FeedForwardBuilder):
     return normalized_policy
 
 
-def _normalized(
-    statistics: Statistics, batches: Iterator[types.Transition],
-) -> Iterator[types.Transition]:
-  for batch in batches:
-    yield _normalize(statistics, types.Transition(*batch))
-
-
-class NormalizedState(NamedTuple):
-  """A learner's state, with the statistics.
-
-  Attributes:
-    statistics: what observations are normalised by.
-    learner: the agent's own state.
-  """
-  statistics: Statistics
-  learner: Any
+def _as_arrays(statistics: Statistics) -> Statistics:
+  return Statistics(*map(np.asarray, statistics))
 
 
 class _NormalizingLearner(core.Learner):
-  """A learner that also serves and saves the statistics."""
+  """A learner that also serves and saves the statistics of its data."""
 
-  def __init__(self, learner: offline_learner.OfflineLearner, statistics: Statistics):
+  def __init__(self, learner: offline_learner.OfflineLearner,
+               statistics: Statistics):
     self._learner = learner
     self._statistics = statistics
 
@@ -180,5 +213,14 @@ class _NormalizingLearner(core.Learner):
     return NormalizedState(self._statistics, self._learner.global_state())
 
   def restore(self, state: NormalizedState):
-    self._statistics = Statistics(*map(np.asarray, state.statistics))
+    # The data is already normalised. A stream and a whole dataset may round the
+    # same statistics differently.
+    for name, found, own in zip(
+        Statistics._fields, _as_arrays(state.statistics), self._statistics):
+      if found.shape != own.shape or not np.allclose(found, own, rtol=1e-5):
+        raise ValueError(
+            f'The state\'s observation statistics have the {name} {found}, but '
+            f'this learner\'s data is normalised with {own}. Restore the state '
+            'on the dataset that it was trained on, or make the learner with '
+            'NormalizingBuilder(..., statistics=state.statistics).')
     self._learner.restore(state.learner)

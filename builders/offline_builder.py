@@ -1,4 +1,4 @@
-"""What the builders have in common with today's Acme."""
+"""Acme's interface of offline builders, and the base of our builders."""
 
 import abc
 from typing import Any, Callable, Optional, Sequence, Tuple
@@ -13,12 +13,12 @@ import numpy as np
 from ..agents import feed_forward_actor
 
 try:
-  # Today's Acme; the release on PyPI (0.4.0) does not have it.
-  from acme.agents.jax.builders import OfflineBuilder  # pytype: disable=import-error
+  # In today's Acme, but not in Acme 0.4.0.
+  from acme.agents.jax.builders import OfflineBuilder
 except ImportError:
 
   class OfflineBuilder(abc.ABC):
-    """The interface that today's Acme gives offline agents."""
+    """The interface of offline agents in today's Acme."""
 
     @abc.abstractmethod
     def make_learner(
@@ -50,13 +50,14 @@ except ImportError:
         environment_spec: specs.EnvironmentSpec,
         evaluation: bool,
     ) -> Any:
-      """Makes the policy that an actor executes."""
+      """Makes the policy that an actor runs."""
 
 
 class FeedForwardBuilder(OfflineBuilder):
-  """Makes the actors of agents whose policies are plain functions.
+  """Base of builders of agents with feed-forward policies.
 
-  Such a policy is `policy(params, key, observation [B, O]) -> action [B, A]`.
+  A policy is a function `policy(params, key, observation [B, O]) -> action
+  [B, A]`.
   """
 
   def __init__(self, config: Any):
@@ -74,21 +75,43 @@ class FeedForwardBuilder(OfflineBuilder):
 
   @property
   def transitions_per_step(self) -> int:
-    """S * B, the transitions that one learner step learns from."""
+    """S * B: the transitions of one learner step of S gradient steps."""
     return self._config.num_sgd_steps_per_step * self._config.batch_size
 
   @property
-  def options_with_next_actions(self) -> Sequence[str]:
-    """The options in force that need the data's next actions."""
-    return ()
-
-  @property
   def variable_names(self) -> Sequence[str]:
-    """The learner's variables that are the policy's params, as a list if many.
+    """Names of the learner's variables that the policy needs.
 
-    They are the same whether the policy evaluates or not.
+    The policy's `params` are the value of the variable, or the list of values
+    if there are several. Policies for acting and for evaluation need the same.
     """
     return ('policy',)
+
+  def with_state(self, state: Any) -> 'FeedForwardBuilder':
+    """Returns a builder whose learners can restore `state`.
+
+    Args:
+      state: the `save()` of a learner.
+
+    Returns:
+      This builder, unless it computes something from the dataset that must come
+      from the state instead.
+    """
+    del state
+    return self
+
+  def check_actor_data(self) -> None:
+    """Checks that the agent can learn from actors, without a dataset.
+
+    Raises:
+      ValueError: if the agent needs more than the transitions of actors.
+    """
+    needed = getattr(self._config, 'options_with_next_actions', ())
+    if needed:
+      raise ValueError(
+          f'{" and ".join(needed)} needs the data\'s next actions, which are '
+          'not known when actors add a transition to the table. Turn the '
+          'option off, or learn from a dataset.')
 
   def make_actor(
       self,
@@ -103,7 +126,7 @@ class FeedForwardBuilder(OfflineBuilder):
       random_key: seeds the policy.
       policy: from `make_policy`.
       environment_spec: unused.
-      variable_source: the learner, or what serves its variables.
+      variable_source: the learner, or a client that serves its variables.
 
     Returns:
       The actor.
@@ -117,16 +140,17 @@ class FeedForwardBuilder(OfflineBuilder):
 
 
 def flat_sizes(spec: specs.EnvironmentSpec) -> Tuple[int, int]:
-  """Sizes of observation and action.
+  """Returns the sizes of observations and actions.
 
   Args:
-    spec: the environment's.
+    spec: the environment's spec.
 
   Returns:
-    (O, A).
+    `(O, A)`.
 
   Raises:
-    ValueError: if they are not vectors, or actions are not within [-1, 1].
+    ValueError: if observations or actions are not vectors, or the bounds of
+      actions are not [-1, 1].
   """
   for name, array in (
       ('observations', spec.observations), ('actions', spec.actions)):
@@ -134,7 +158,7 @@ def flat_sizes(spec: specs.EnvironmentSpec) -> Tuple[int, int]:
       raise ValueError(
           f'The environment\'s {name} must be one vector, but their spec is '
           f'{array}. Flatten them with a wrapper.')
-  # Unbounded actions have a spec without bounds.
+  # The spec of unbounded actions has no bounds.
   minimum = getattr(spec.actions, 'minimum', -np.inf)
   maximum = getattr(spec.actions, 'maximum', np.inf)
   if not (np.all(minimum == -1) and np.all(maximum == 1)):

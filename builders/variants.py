@@ -1,11 +1,11 @@
-"""One builder for each variant of MSG."""
+"""One builder for each ensemble of MSG (docs/msg.md 4)."""
 
 from . import msg_builder
 from ..agents import msg
 
 
 class _VariantBuilder(msg_builder.MSGBuilder):
-  """An MSG builder that refuses the options of another variant."""
+  """An MSG builder that accepts the configs of one ensemble only."""
 
   ensemble_method = ''
 
@@ -16,7 +16,7 @@ class _VariantBuilder(msg_builder.MSGBuilder):
       config: the agent's options.
 
     Raises:
-      ValueError: if they are of another variant.
+      ValueError: if the config names another ensemble.
     """
     if config.ensemble_method != self.ensemble_method:
       raise ValueError(
@@ -27,25 +27,25 @@ class _VariantBuilder(msg_builder.MSGBuilder):
 
 
 class DeepEnsembleBuilder(_VariantBuilder):
-  """MSG with critics that share nothing."""
+  """MSG with independent critics (docs/msg.md 4.2)."""
   ensemble_method = 'deep_ensembles'
 
 
 class TreeEnsembleBuilder(_VariantBuilder):
-  """MSG with critics that share the layers near the root of a tree."""
+  """MSG with critics that share layers in a tree (docs/msg.md 4.3)."""
   ensemble_method = 'tree_deep_ensembles'
 
 
 class MIMOBuilder(_VariantBuilder):
-  """MSG with one network that has inputs and outputs for all members."""
+  """MSG with one multi-input, multi-output network (docs/msg.md 4.4)."""
   ensemble_method = 'mimo'
 
 
 class MultiHeadBuilder(_VariantBuilder):
-  """MSG with a trunk that members share."""
+  """MSG with a shared trunk and one head per member (docs/msg.md 4.5)."""
   ensemble_method = 'multi_head'
 
 
 class BatchEnsembleBuilder(_VariantBuilder):
-  """MSG with members that modulate shared matrices."""
+  """MSG with shared matrices and rank-one factors (docs/msg.md 4.6)."""
   ensemble_method = 'batch_ensemble'
