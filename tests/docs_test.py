@@ -26,6 +26,7 @@ _NUMBERED = re.compile(r'^#{2,3} (\d+(?:\.\d+)?) ', re.MULTILINE)
 _LINK = re.compile(r'\[[^\]\n]*\]\(([^)\s]+)\)')
 _CITED_SECTION = re.compile(r'docs/msg\.md,?\s+(?:#\s*)?(\d+(?:\.\d+)?)')
 _CITED_CODE = re.compile(r'`((?:\w+/)*\w+\.py): (\w+)`')
+_CITED_FILE = re.compile(r'`((?:\w+/)*\w+\.py)`')
 # Sections of a specification that is not named.
 _BARE = re.compile(
     r'MSG specification|\bsections? \d+(\.\d+)?\b', re.IGNORECASE)
@@ -106,6 +107,8 @@ def test_cited_code_exists(page):
   for path, name in _CITED_CODE.findall(_prose(page)):
     assert (_ROOT / path).is_file(), f'{path}: {name}: no such file'
     assert name in _names(_ROOT / path), f'{path} has no {name}'
+  for path in _CITED_FILE.findall(_prose(page)):
+    assert (_ROOT / path).is_file() or (page.parent / path).is_file(), path
 
 
 def test_sections_are_numbered_in_order():
