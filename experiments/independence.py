@@ -1,29 +1,30 @@
-"""Why targets must be independent: the paper's point on a small MDP.
+"""Demonstrates on a small MDP why targets must be independent.
 
-`python -m acme_msg.experiments.independence` prints and draws it.
+`python -m acme_msg.experiments.independence` prints and draws the result; see
+docs/msg.md 3.2 and 3.5 for the two kinds of targets.
 
-The MDP is a corridor of rooms. In each, one number in [-1, 1] is chosen: below
-zero one leaves, which ends the episode; else one walks on into the next room.
-The data holds one small step of either kind in each room but the last, which it
-enters without trying anything there. An ensemble of critics evaluates a policy
-that takes the same action in every room. The actions that this is about leave
-more boldly than the data does.
+The MDP is a corridor of rooms. In each room the agent chooses a number in
+[-1, 1]. A negative number leaves the corridor, which ends the episode; another
+number leads into the next room. The data holds one small action of each kind in
+each room except the last, which the data enters but in which it has no action.
+An ensemble of critics evaluates a policy that takes the same action in every
+room. Optimism appears for actions that are more negative than those of the data.
 
-Critics are in the linear regime of the paper's analysis: members share random
-ReLU features and differ in their initial weights, and fitting a member to
-targets moves it to the nearest weights that fit them, as gradient descent does.
-The rewards are such that the true values lie in the span of the data's
-features. A mean over many members is then right, and whatever else is in the
-estimates is uncertainty.
+Critics are in the linear regime of the paper's analysis. Members share random
+ReLU features and differ in their initial weights. Fitting a member to targets
+moves it to the nearest weights that fit them, as gradient descent does. The
+rewards are such that the true values lie in the span of the data's features, so
+that the mean over many members is correct, and every other part of an estimate
+is uncertainty.
 
-What happens: members extrapolate to the bold action, so that a member's value
-there is about 1.8 times what it holds for the data's leaving, less 0.8 times
-what it holds for walking on. With targets that share a lower confidence bound,
-pessimism about the next room is subtracted: the room before one that is little
-known gets *more* than its true value, the more so the more pessimistic targets
-are. (The room before that gets less than it should, and so on in turns.) With
-independent targets, members carry their different errors onward, and the sign
-does not matter to their spread.
+Members extrapolate to the policy's action: a member's value there is about 1.8
+times its value of the data's leaving action, minus 0.8 times its value of the
+data's walking action. Targets that share a lower confidence bound lower the
+value of the walking action if the next room is uncertain, and the minus sign
+turns this into a value *above* the truth. The excess grows with the pessimism of
+the targets, and its sign alternates from room to room. With independent targets
+each member propagates its own error; the spread over members does not depend on
+the sign of the errors.
 """
 
 import functools
@@ -49,7 +50,7 @@ _DISCOUNT = 0.99
 _NUM_MEMBERS = 64
 _NUM_FEATURES = 64
 _SHARD = sharding.Shard(1, _NUM_MEMBERS, 'members')
-# Nothing changes any more once each room has been reached from the last one.
+# Values are constant once those of the last room have reached the first room.
 _NUM_ITERATIONS = 2 * NUM_ROOMS
 
 
@@ -57,14 +58,15 @@ class Problem(NamedTuple):
   """A corridor of H rooms, B transitions from it, and N critics to fit.
 
   Attributes:
-    reward: `[B]`.
+    reward: rewards, `[B]`.
     discount: zero where the episode ends, else one, `[B]`.
-    next_room: `[B]`.
-    true_values: of the policy's action in each room, `[H]`.
-    prior_at_data: values of the members before any fit, `[N, B]`.
-    prior_at_policy: likewise, of the policy's action in each room, `[N, H]`.
-    smoother: how much each fitted target adds to the values of the policy's
-      actions, `[H, B]`; the paper's matrix of kernels between the two.
+    next_room: index of the next room, `[B]`.
+    true_values: true values of the policy's action in each room, `[H]`.
+    prior_at_data: initial values of the members at the data's actions, `[N, B]`.
+    prior_at_policy: initial values of the members at the policy's action in
+      each room, `[N, H]`.
+    smoother: weight of each target in the values of the policy's actions,
+      `[H, B]`; the paper's matrix of kernels between the two.
   """
   reward: jax.Array
   discount: jax.Array
@@ -79,8 +81,8 @@ def make_problem(key: jax.Array, policy_action: jax.Array) -> Problem:
   """Draws features, rewards and initial weights.
 
   Args:
-    key: consumed.
-    policy_action: what the policy takes in all rooms, `[]`, in [-1, 1].
+    key: random key.
+    policy_action: the policy's action in all rooms, `[]`, in [-1, 1].
 
   Returns:
     The problem.
@@ -89,7 +91,7 @@ def make_problem(key: jax.Array, policy_action: jax.Array) -> Problem:
   slope, offset = jax.random.normal(features_key, (2, _NUM_FEATURES))
 
   def features(room, action):
-    """Random ReLU features, apart for each room: `[X] -> [X, F]`."""
+    """Returns random ReLU features, separate for each room, `[X, F]`."""
     hidden = jax.nn.relu(action[:, None] * slope + offset)
     hidden *= jnp.sqrt(2 / _NUM_FEATURES)
     in_room = jax.nn.one_hot(room, NUM_ROOMS)
@@ -111,7 +113,7 @@ def make_problem(key: jax.Array, policy_action: jax.Array) -> Problem:
   true_weights = fit @ jax.random.normal(values_key, room.shape)
 
   def reward(room, action):
-    """What makes `features @ true_weights` solve the Bellman equation."""
+    """Returns rewards for which `features @ true_weights` are true values."""
     next_values = features(next_room(room), jnp.full(room.shape, policy_action))
     return (features(room, action) - _DISCOUNT
             * continues(room, action)[:, None] * next_values) @ true_weights
@@ -133,7 +135,7 @@ def make_problem(key: jax.Array, policy_action: jax.Array) -> Problem:
 
 def pessimistic_values(
     problem: Problem, method: str, beta: float) -> jax.Array:
-  """Fitted Q evaluation, and what the agent's policy objective makes of it.
+  """Runs fitted Q evaluation and computes the policy objective from it.
 
   Args:
     problem: data and members.
@@ -141,8 +143,8 @@ def pessimistic_values(
     beta: coefficient of the standard deviation.
 
   Returns:
-    For the policy's action in each room the lower confidence bound or, for
-    'shared_min', the least member, `[H]`.
+    The lower confidence bound (docs/msg.md 3.8) of the policy's action in each
+    room or, for 'shared_min', the minimum over members, `[H]`.
   """
 
   def fit(_, q):
@@ -161,17 +163,17 @@ def pessimistic_values(
 @functools.partial(jax.jit, static_argnames=('method', 'num_draws'))
 def excess(policy_actions: jax.Array, method: str, beta: float,
            num_draws: int, seed: int = 0) -> jax.Array:
-  """How far pessimistic values lie above the true ones.
+  """Computes pessimistic values minus true values.
 
   Args:
-    policy_actions: policies to evaluate, `[P]`.
+    policy_actions: actions of P policies, `[P]`.
     method: a `td_target_method` of MSG.
     beta: coefficient of the standard deviation.
-    num_draws: E, problems that are drawn, the same for all policies.
-    seed: of the draws.
+    num_draws: E, the number of random problems, the same for all policies.
+    seed: seed of the problems.
 
   Returns:
-    Estimate less truth, `[P, E, H]`; positive where it is optimistic.
+    Estimate minus truth, `[P, E, H]`; positive values are optimistic.
   """
   keys = jax.random.split(jax.random.PRNGKey(seed), num_draws)
 
@@ -184,17 +186,17 @@ def excess(policy_actions: jax.Array, method: str, beta: float,
 
 
 def is_above(values: np.ndarray) -> np.ndarray:
-  """Whether excesses are positive by more than rounding."""
+  """Returns whether excesses are positive by more than rounding errors."""
   return values > 1e-2
 
 
 def draw(policy_actions: np.ndarray, excesses: dict[str, np.ndarray],
          output_png: str) -> None:
-  """Draws excesses by room, and how often they are positive by policy.
+  """Draws excesses by room, and the share of positive excesses by policy.
 
   Args:
-    policy_actions: `[P]`, `POLICY_ACTION` among them.
-    excesses: by method, from `excess`, `[P, E, H]`.
+    policy_actions: `[P]`, which include `POLICY_ACTION`.
+    excesses: results of `excess` by method, each `[P, E, H]`.
     output_png: the picture to write.
   """
   shown = list(policy_actions).index(POLICY_ACTION)
@@ -205,7 +207,7 @@ def draw(policy_actions: np.ndarray, excesses: dict[str, np.ndarray],
     style = dict(color=plots.COLORS[i], marker='os^'[i], markersize=5,
                  linewidth=1.3, label=method)
     low, median, high = np.quantile(values[shown], [.1, .5, .9], axis=0)
-    # Side by side, because bars at one place would hide each other.
+    # Shift each method's bars, which would hide each other otherwise.
     by_room.errorbar(rooms + 0.12 * (i - 1), median,
                      [median - low, high - median], capsize=3, **style)
     by_action.plot(
@@ -217,7 +219,7 @@ def draw(policy_actions: np.ndarray, excesses: dict[str, np.ndarray],
     by_room.text(0.98, height, side, transform=by_room.transAxes, ha='right',
                  va='top', color='0.4')
   by_room.set_xlabel(f'room (nothing was tried in room {NUM_ROOMS})')
-  by_room.set_ylabel('estimate less true value')
+  by_room.set_ylabel('estimate minus true value')
   by_room.set_title(f'Policy that takes {POLICY_ACTION} in every room')
   by_room.legend(
       frameon=False, loc='upper left', alignment='left',
@@ -239,12 +241,12 @@ def draw(policy_actions: np.ndarray, excesses: dict[str, np.ndarray],
 
 
 def run(output_png: str, beta: float = -2., num_draws: int = 100) -> None:
-  """Computes, prints the conclusion, and draws.
+  """Computes the excesses, prints the conclusion and draws the picture.
 
   Args:
     output_png: the picture to write.
     beta: coefficient of the standard deviation.
-    num_draws: problems for each policy.
+    num_draws: number of random problems for each policy.
   """
   actions = np.linspace(-1, 1, 17, dtype=np.float32)
   shown = list(actions).index(POLICY_ACTION)
@@ -264,16 +266,15 @@ def run(output_png: str, beta: float = -2., num_draws: int = 100) -> None:
   bolder = bolder[shown, :, -2].mean()
   draw(actions, excesses, output_png)
   print(f"""\
-Independent targets stay pessimistic. Shared ones lift every second room before
-the unseen one, mostly above the truth, if the policy extrapolates against the
-way that leads there (not between the data's actions, nor beyond the one that
-walks on). Asking shared_lcb for more pessimism, beta={4 * beta:g}, makes it \
-{bolder:+.2f}.
+Independent targets stay pessimistic. Shared targets raise the estimate of every
+second room before the unseen one, mostly above the true value, if the policy's
+action is more negative than those of the data. More pessimism in shared_lcb,
+beta={4 * beta:g}, raises the average before the unseen room to {bolder:+.2f}.
 Picture: {output_png}""")
 
 
 def main(argv):
-  """Runs the example."""
+  """Runs the demonstration."""
   del argv
   output_png = flags.FLAGS.output
   if not output_png.endswith('.png'):

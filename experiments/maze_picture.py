@@ -1,4 +1,4 @@
-"""A picture of what MSG has learned in a point maze, and from what."""
+"""A picture of values, data and trajectories of MSG in a point maze."""
 
 from typing import Any, Callable, List, NamedTuple, Sequence, Tuple
 
@@ -18,11 +18,11 @@ from ..environments import mazes
 from ..environments import pointmaze
 from ..networks import tanh_normal
 
-# Units of length between the positions at which values are drawn.
+# Distance between the positions at which values are drawn, in units of length.
 _SPACING = 0.2
-# Units of length of the squares in which the data is counted.
+# Side of the squares in which transitions are counted, in units of length.
 _DATA_SQUARE = 0.5
-# More dots than this hide each other.
+# Larger numbers of dots hide each other.
 _MAX_REWARD_DOTS = 500
 
 _WALL_COLOR = '0.35'
@@ -32,11 +32,11 @@ _REWARD_COLOR = plots.COLORS[1]
 
 
 class Trajectory(NamedTuple):
-  """One episode of evaluation in a maze of L steps.
+  """An evaluation episode of L steps in a maze.
 
   Attributes:
     positions: `[L + 1, 2]`, in units of length.
-    goal: `[2]`, this episode's.
+    goal: goal of the episode, `[2]`.
     success: whether the goal was reached.
   """
   positions: np.ndarray
@@ -46,15 +46,15 @@ class Trajectory(NamedTuple):
 
 def rollouts(task_name: str, policy: Callable[..., jax.Array], params: Any,
              num_episodes: int, seed: int = 0) -> List[Trajectory]:
-  """Runs episodes of evaluation, on the CPU.
+  """Runs evaluation episodes, on the CPU.
 
   Args:
     task_name: one of `pointmaze.task_names()`.
-    policy: `policy(params, key, observation [B, O]) -> action [B, A]`, as a
-      builder's `make_policy` gives it.
-    params: the policy's.
-    num_episodes: how many episodes to run.
-    seed: determines starts, goals and what the policy draws.
+    policy: `policy(params, key, observation [B, O]) -> action [B, A]`, from a
+      builder's `make_policy`.
+    params: the policy's params.
+    num_episodes: number of episodes.
+    seed: seed of starts, goals and the policy's samples.
 
   Returns:
     The episodes.
@@ -89,17 +89,17 @@ def values_at_rest(
     networks: networks_lib.MSGNetworks, policy_params: Any,
     critic_params: Any, positions: np.ndarray,
 ) -> Tuple[np.ndarray, np.ndarray]:
-  """Evaluates the policy's most typical action at positions, at rest.
+  """Evaluates the critics at positions with velocity zero.
 
   Args:
     networks: policy and critics.
-    policy_params: the policy's.
-    critic_params: all N members'.
+    policy_params: the policy's params.
+    critic_params: the params of all N members.
     positions: `[..., 2]`, in units of length.
 
   Returns:
-    Mean and standard deviation (ddof 0) over the members' values
-    `min_k Q_ik(s, tanh(loc(s)))`, `[...]` each.
+    Mean and standard deviation (ddof 0) over members i of
+    `min_k Q_ik(s, tanh(loc(s)))`, each `[...]`: the values of the policy's mode.
   """
   flat = np.reshape(positions, (-1, 2)).astype(np.float32)
   observations = np.concatenate([flat, np.zeros_like(flat)], axis=1)
@@ -117,14 +117,14 @@ def values_at_rest(
 
 
 def _grid(maze: mazes.Maze) -> Tuple[np.ndarray, np.ndarray]:
-  """The edges of the squares in which values are drawn, along x and y."""
+  """Returns the edges of the squares of values, along x and along y."""
   x, y, width, height = maze.extent
   return (np.linspace(x, x + width, round(width / _SPACING) + 1),
           np.linspace(y, y + height, round(height / _SPACING) + 1))
 
 
 def _draw_values(axes, maze, edges, values, colormap, title, label):
-  """Draws values `[rows, columns]` of a grid's squares."""
+  """Draws values `[rows, columns]`, one per square of the grid."""
   image = axes.pcolormesh(*edges, values, cmap=colormap, rasterized=True)
   _draw_colorbar(axes, image, label)
   _draw_goal(axes, maze.to_xy(maze.evaluation_goal), 'white')
@@ -132,7 +132,7 @@ def _draw_values(axes, maze, edges, values, colormap, title, label):
 
 
 def _draw_data(axes, maze, dataset):
-  """Draws how often the data was where, and where it was rewarded."""
+  """Draws the number of transitions per square, and rewarded positions."""
   x, y, width, height = maze.extent
   edges = (np.arange(x, x + width + 1e-6, _DATA_SQUARE),
            np.arange(y, y + height + 1e-6, _DATA_SQUARE))
@@ -142,9 +142,9 @@ def _draw_data(axes, maze, dataset):
       norm=colors.LogNorm(1, max(counts.max(), 10)))
   _draw_colorbar(
       axes, image, f'transitions in a square of side {_DATA_SQUARE}')
-  # Whatever a reward transform has made of the task's 0 and 1. The place is
-  # that before the step: after the last one of an episode, files of D4RL's
-  # layout go on with the start of another.
+  # A reward above the least one is the transformed reward 1 of the task. The
+  # position is that before the step, because in files of D4RL's layout the
+  # observation after an episode's last step belongs to the next episode.
   rewarded = dataset.observation[dataset.reward > dataset.reward.min(), :2]
   rewarded = rewarded[::len(rewarded) // _MAX_REWARD_DOTS + 1]
   axes.plot(*rewarded.T, '.', color=_REWARD_COLOR, markersize=2)
@@ -155,7 +155,7 @@ def _draw_data(axes, maze, dataset):
 
 
 def _draw_trajectories(axes, trajectories):
-  """Draws each episode's way, from its start to its goal."""
+  """Draws the trajectory, the start and the goal of each episode."""
   for success, color in ((True, _SUCCESS_COLOR), (False, _FAILURE_COLOR)):
     axes.add_collection(shapes.LineCollection(
         [t.positions for t in trajectories if t.success == success],
@@ -177,7 +177,7 @@ def _draw_trajectories(axes, trajectories):
 
 
 def _draw_colorbar(axes, image, label):
-  """Right of the maze, and as high."""
+  """Draws a colour bar to the right of the maze, of the same height."""
   axes.figure.colorbar(
       image, cax=axes.inset_axes([1.03, 0, 0.04, 1]), label=label)
 
@@ -189,7 +189,7 @@ def _draw_goal(axes, goal, color):
 
 
 def _legend(axes, handles):
-  """Below the maze, which has no empty corner."""
+  """Puts the legend below the maze, which has no empty corner."""
   axes.legend(handles=handles, loc='upper center', ncols=len(handles),
               bbox_to_anchor=(0.5, -0.13), frameon=False, fontsize='small',
               handletextpad=0.4, columnspacing=1.2)
@@ -200,7 +200,7 @@ def _draw_maze(axes, maze):
     axes.add_patch(patches.Rectangle(
         (x, y), width, height, facecolor=_WALL_COLOR, linewidth=0, zorder=2))
   x, y, width, height = maze.extent
-  # A part of the outer walls is enough.
+  # Show only a part of the outer walls.
   margin = 0.75 * mazes.SCALING
   axes.set_xlim(x + margin, x + width - margin)
   axes.set_ylim(y + margin, y + height - margin)
@@ -212,15 +212,15 @@ def _draw_maze(axes, maze):
 def draw(output_png: str, task_name: str, networks: networks_lib.MSGNetworks,
          policy_params: Any, critic_params: Any, dataset: types.Transition,
          trajectories: Sequence[Trajectory]) -> None:
-  """Draws values, their spread, the data and the policy's ways in a maze.
+  """Draws values, their spread, the dataset and the policy's trajectories.
 
   Args:
-    output_png: the picture; it is replaced at once if it exists.
+    output_png: path of the picture, which is replaced if it exists.
     task_name: one of `pointmaze.task_names()`.
     networks: policy and critics.
-    policy_params: the policy's, as `get_variables(['policy'])` gives them.
-    critic_params: all members', as `get_variables(['critic'])` gives them.
-    dataset: `[T]` transitions of the task, from which the policy was learned.
+    policy_params: the policy's params, from `get_variables(['policy'])`.
+    critic_params: the params of all members, from `get_variables(['critic'])`.
+    dataset: the T transitions from which the policy was learned, `[T, ...]`.
     trajectories: episodes of the policy, from `rollouts`.
 
   Raises:

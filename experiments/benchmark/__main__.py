@@ -1,9 +1,9 @@
 """Measures gradient steps: `python -m acme_msg.experiments.benchmark`.
 
-Compares ways of running the same work in one process: programs take turns, and
-for each the median over the rounds is printed, next to its ratio to the first.
-Times are in steady state, after compilation, of random data of a task's shape
-that is resident on the devices.
+Compares variants, ensemble sizes and numbers of devices in one process.
+Programs take turns; the table shows each program's median over the rounds and
+its ratio to the first program. Times are those of compiled programs on random
+data of a task's shape, resident on the devices.
 """
 
 import os
@@ -13,29 +13,35 @@ from typing import Any, Callable, Mapping
 
 from absl import app
 from absl import flags
+from acme import specs
+from acme import types
+from acme.utils import loggers
+import jax
+import numpy as np
+
+from ... import builders
+from ...agents import msg
+from ...agents.msg import learning
 
 _METHODS = flags.DEFINE_list(
     'ensemble_methods', ['deep_ensembles'], 'Variants to compare.')
 _SIZES = flags.DEFINE_list('ensemble_sizes', ['4'], 'Ensemble sizes.')
-_MEMBERS = flags.DEFINE_list(
-    'members', ['default'],
-    "How members share a device: 'sequential', 'parallel' or 'default'.")
 _NUM_DEVICES = flags.DEFINE_list(
-    'num_devices', ['1'], 'Numbers of devices; those of a CPU are forced.')
+    'num_devices', ['1'], 'Numbers of devices; CPU devices are forced.')
 _HIDDEN_SIZES = flags.DEFINE_list(
     'hidden_sizes', ['256', '256', '256'], 'Hidden layers of all networks.')
-_BATCH_SIZE = flags.DEFINE_integer('batch_size', 256, 'B.')
-_OBSERVATION_SIZE = flags.DEFINE_integer('observation_size', 29, 'O.')
-_ACTION_SIZE = flags.DEFINE_integer('action_size', 8, 'A.')
+_BATCH_SIZE = flags.DEFINE_integer(
+    'batch_size', 256, 'Transitions per gradient step.')
+_OBSERVATION_SIZE = flags.DEFINE_integer(
+    'observation_size', 29, 'Size of an observation.')
+_ACTION_SIZE = flags.DEFINE_integer('action_size', 8, 'Size of an action.')
 _NUM_SGD_STEPS_PER_STEP = flags.DEFINE_integer(
-    'num_sgd_steps_per_step', 20, 'S, gradient steps per timed call.')
+    'num_sgd_steps_per_step', 20, 'Gradient steps per timed call.')
 _ROUNDS = flags.DEFINE_integer('rounds', 5, 'Timed calls of each program.')
 
 
-def _random_dataset(size: int = 100_000):
-  """Random transitions of the given shape, `[size, ...]`."""
-  import numpy as np
-  from acme import types
+def _random_dataset(size: int = 100_000) -> types.Transition:
+  """Returns random transitions, `[size, ...]`."""
   rng = np.random.default_rng(0)
   normal = lambda *shape: rng.normal(size=shape).astype(np.float32)
   observation = normal(size + 1, _OBSERVATION_SIZE.value)
@@ -47,15 +53,9 @@ def _random_dataset(size: int = 100_000):
       next_observation=observation[1:])
 
 
-def _make_learner(dataset, method: str, ensemble_size: int, num_devices: int):
-  """An MSG learner of the README's AntMaze setting, on some of the devices."""
-  from acme import specs
-  from acme.utils import loggers
-  import jax
-  import numpy as np
-  from ... import builders
-  from ...agents import msg
-  from ...agents.msg import learning
+def _make_learner(dataset: types.Transition, method: str, ensemble_size: int,
+                  num_devices: int) -> learning.MSGLearner:
+  """Makes a learner with the options of AntMaze, on the first devices."""
   hidden = tuple(map(int, _HIDDEN_SIZES.value))
   tree = {}
   if method == 'tree_deep_ensembles':
@@ -82,7 +82,7 @@ def _make_learner(dataset, method: str, ensemble_size: int, num_devices: int):
 
 
 def _race(programs: Mapping[str, Callable[[], Any]]) -> Mapping[str, float]:
-  """Median seconds of each, over rounds in which they take turns."""
+  """Returns each program's median seconds over rounds in which they take turns."""
   for run in programs.values():
     run()  # Compiles.
     run()
@@ -99,26 +99,16 @@ def main(argv):
   """Runs the comparison that the flags describe and prints a table."""
   del argv
   counts = list(map(int, _NUM_DEVICES.value))
-  # Read once, when JAX finds its devices; of no effect but on a CPU.
+  # Affects CPU devices only. JAX reads it when it first looks for devices.
   os.environ['XLA_FLAGS'] = ' '.join([
       os.environ.get('XLA_FLAGS', ''),
       f'--xla_force_host_platform_device_count={max(counts)}'])
-  from ...networks import members
   dataset = _random_dataset()
-  programs = {}
-  for method in _METHODS.value:
-    for size in map(int, _SIZES.value):
-      for how in _MEMBERS.value:
-        for count in counts:
-          learner = _make_learner(dataset, method, size, count)
-
-          def run(learner=learner, how=how):
-            # Read where the program is traced, in the first call.
-            members.SEQUENTIAL = {
-                'sequential': True, 'parallel': False, 'default': None}[how]
-            learner.step()
-
-          programs[f'{method} N={size} D={count} members={how}'] = run
+  programs = {
+      f'{method} N={size} D={count}':
+          _make_learner(dataset, method, size, count).step
+      for method in _METHODS.value for size in map(int, _SIZES.value)
+      for count in counts}
   seconds = _race(programs)
   first = next(iter(seconds.values()))
   print('| program | ms per gradient step | ratio |\n|---|---|---|')

@@ -1,7 +1,7 @@
 """Trains offline in the `LocalLayout` of Acme 0.4.0.
 
-The layout acts and learns in turns, so that every episode is an evaluation of
-the weights that it began with.
+The layout acts and learns in turns. Each episode therefore evaluates the
+weights at its start.
 
 Usage:
   python -m acme_msg.experiments.examples.local_layout
@@ -34,22 +34,21 @@ def run(
     logger: loggers.Logger,
     seed: int = 0,
 ) -> acme_layout.LocalLayout:
-  """Trains; continues what `directory` holds.
+  """Trains an agent; resumes from the checkpoint in `directory`, if any.
 
   Args:
     builder: the agent.
     network_factory: maps an environment spec to the agent's networks.
-    dataset_factory: returns what is learned from.
-    environment: where the policy acts meanwhile.
-    directory: of the checkpoints.
-    num_env_steps: steps to take in the environment, until the end of an
-      episode.
-    env_steps_per_learner_step: how many of them for each learner step.
-    logger: gets a row for each episode.
-    seed: of the layout.
+    dataset_factory: returns the dataset.
+    environment: the environment in which the policy acts.
+    directory: directory of the checkpoints.
+    num_env_steps: environment steps; the last episode is finished.
+    env_steps_per_learner_step: environment steps for each learner step.
+    logger: receives one row per episode.
+    seed: seed of the layout.
 
   Returns:
-    The layout, which is the agent: an actor and the learner's variables.
+    The layout, which is an actor and a source of the learner's variables.
   """
   spec = specs.make_environment_spec(environment)
   networks = network_factory(spec)
@@ -61,8 +60,8 @@ def run(
       networks,
       builder.make_policy(networks, spec, evaluation=True),
       workdir=directory,
-      # The layout's pace: batch_size / samples_per_insert steps in the
-      # environment for each of the learner, after at least the first number.
+      # The layout makes one learner step for each batch_size /
+      # samples_per_insert environment steps, after at least min_replay_size.
       min_replay_size=1,
       batch_size=env_steps_per_learner_step,
       samples_per_insert=1.,

@@ -1,9 +1,10 @@
 """Trains offline in the `OfflineDistributedLayout` of Acme 0.4.0.
 
 The layout makes a Launchpad program of a counter, a learner and evaluators. It
-asks for functions instead of a builder; any `OfflineBuilder` gives them.
+takes functions instead of a builder; `make_program` makes them from any
+`OfflineBuilder`.
 
-Usage, with nodes in processes, or by default in threads:
+Usage, with nodes in processes (by default they are threads):
   python -m acme_msg.experiments.examples.offline_distributed_layout \
       --lp_launch_type=local_mp
 """
@@ -14,8 +15,8 @@ from absl import app
 import acme
 from acme import specs
 from acme import types
-from acme.jax.layouts import offline_distributed_layout as acme_layout
 from acme.jax import utils
+from acme.jax.layouts import offline_distributed_layout as acme_layout
 from acme.utils import counting
 from acme.utils import loggers
 import dm_env
@@ -34,6 +35,7 @@ def make_program(
     directory: str,
     *,
     num_gradient_steps: int,
+    label: str = 'evaluator',
     seed: int = 0,
 ) -> lp.Program:
   """Returns the layout's program.
@@ -41,12 +43,13 @@ def make_program(
   Args:
     builder: the agent, any `OfflineBuilder`.
     network_factory: maps an environment spec to the agent's networks.
-    dataset_factory: returns what is learned from, in the learner's process.
+    dataset_factory: returns the dataset, in the learner's process.
     environment_factory: maps a seed to an environment.
-    directory: of the checkpoints.
-    num_gradient_steps: at least so many are made; the layout looks every ten
-      seconds.
-    seed: of learner and evaluator.
+    directory: directory of the checkpoints.
+    num_gradient_steps: least number of gradient steps; the layout checks their
+      number every ten seconds.
+    label: label of the evaluator's rows in the terminal.
+    seed: seed of learner and evaluator.
   """
   with environment_factory(0) as environment:
     spec = specs.make_environment_spec(environment)
@@ -65,7 +68,7 @@ def make_program(
     return acme.EnvironmentLoop(
         environment_factory(utils.sample_uint32(environment_key)), actor,
         counter=counting.Counter(counter, prefix='evaluator'),
-        logger=loggers.make_default_logger('evaluator', save_data=False))
+        logger=loggers.make_default_logger(label, save_data=False))
 
   layout = acme_layout.OfflineDistributedLayout(
       seed, lambda: network_factory(spec), make_learner, [make_evaluator],

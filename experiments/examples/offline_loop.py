@@ -1,10 +1,10 @@
-"""Trains offline in a plain loop, as today's Acme does.
+"""Trains offline in a plain loop, as newer versions of Acme do.
 
 Acme 0.4.0 has no `run_offline_experiment`. This loop does the same with the
-parts it has: the learner and the counters are saved by Acme's own checkpointer
-and restored by the next run, and every few learner steps the policy is
-evaluated. Unlike there, the budget counts what the learner counts, gradient
-steps, so that a resumed run does what is missing.
+parts of Acme 0.4.0: Acme's checkpointer saves the learner and the counters, the
+next run restores them, and the policy is evaluated every few learner steps.
+Unlike `run_offline_experiment`, the budget counts gradient steps, as the learner
+does, so that a resumed run makes the missing steps only.
 
 Usage:
   python -m acme_msg.experiments.examples.offline_loop
@@ -39,18 +39,18 @@ def run(
     num_eval_episodes: int,
     seed: int = 0,
 ) -> core.Learner:
-  """Trains until the counter says so; continues what `directory` holds.
+  """Trains for a number of steps; resumes from the checkpoint, if any.
 
   Args:
     builder: the agent, any `OfflineBuilder`.
     network_factory: maps an environment spec to the agent's networks.
-    dataset: what the builder learns from.
-    environment: for evaluation.
-    directory: of checkpoints and logs.
+    dataset: the dataset, whole.
+    environment: the environment for evaluation.
+    directory: directory of checkpoints and logs.
     num_gradient_steps: the absolute number of gradient steps.
     eval_every: learner steps between evaluations.
-    num_eval_episodes: episodes of each.
-    seed: of learner and actor.
+    num_eval_episodes: episodes of each evaluation.
+    seed: seed of learner and actor.
 
   Returns:
     The learner.
@@ -72,7 +72,7 @@ def run(
       counter=counting.Counter(counter, prefix='evaluator', time_delta=0.),
       logger=logger_fn('evaluator', 'evaluator_steps'))
 
-  # Restores, if there is something. A unique directory would prevent that.
+  # Restores the last checkpoint, if any; `add_uid` would hide it.
   checkpointer = savers.Checkpointer(
       {'learner': learner, 'counter': counter}, directory=directory,
       add_uid=False)

@@ -1,10 +1,10 @@
-"""Trains offline for a while, then goes on online, in Acme 0.4.0.
+"""Trains offline first and then online, in Acme 0.4.0.
 
-The offline learner's state becomes that of the online learner. Half of what
-that learns from is what its own policy adds to a Reverb table, half is still
-the dataset: without it a policy that goes astray sees no more goals to learn
-from. The networks are the same, the other options need not be: who can try
-things out may be less pessimistic.
+The online learner starts from the offline learner's state. Half of its batches
+comes from a Reverb table that its own policy fills, the other half still from
+the dataset; without the dataset, a policy that fails sees no more rewards to
+learn from. Networks must be equal in both phases; other options may differ. An
+online agent can be less pessimistic, because it can test its actions.
 
 Usage:
   python -m acme_msg.experiments.examples.online_finetuning
@@ -49,16 +49,16 @@ def add_half(
     batch_size: int,
     random_key: jax.Array,
 ) -> Callable[[types.Transition], types.Transition]:
-  """Lets every second row of batches from actors be one of a dataset.
+  """Replaces every second row of the actors' batches by a row of a dataset.
 
   Args:
-    transform: what the dataset's loader did to it, for the actors' rows.
+    transform: the loader's transform of rewards, applied to the actors' rows.
     dataset: the whole dataset.
-    batch_size: of the batches, an even number.
+    batch_size: number of rows of a batch, even.
     random_key: determines the dataset's rows.
 
   Returns:
-    A function from batches `[batch_size, ...]` to such batches.
+    A function from batches `[batch_size, ...]` to batches of the same shape.
   """
   known = builders.sample_batches(
       dataset._replace(extras=()), batch_size // 2, random_key)
@@ -90,21 +90,20 @@ def run(
 
   Args:
     offline_builder: the agent that learns from the dataset.
-    online_builder: the same agent, perhaps with other options.
-    network_factory: maps an environment spec to the networks of both.
-    dataset: what is learned from at first, and half of it then.
-    transform: what the dataset's loader did to it, for the data from actors.
-    environment: where it is learned and evaluated.
-    num_offline_steps: learner steps on the dataset.
-    num_env_steps: steps to take in the environment, until the end of an
-      episode.
-    env_steps_per_learner_step: how many of them for each learner step.
-    min_replay_size: steps in the environment before the first of them.
+    online_builder: the same agent; its options may differ.
+    network_factory: maps an environment spec to the networks of both agents.
+    dataset: the dataset, which gives all offline and half of the online data.
+    transform: the loader's transform of rewards, applied to online data.
+    environment: the environment for online training and evaluation.
+    num_offline_steps: offline learner steps.
+    num_env_steps: environment steps; the last episode is finished.
+    env_steps_per_learner_step: environment steps for each online learner step.
+    min_replay_size: environment steps before the first online learner step.
     num_eval_episodes: episodes of each evaluation.
-    seed: of the learner and the layout.
+    seed: seed of the learner and the layout.
 
   Returns:
-    The mean returns of the offline policy and of the fine-tuned one.
+    The mean returns of the offline policy and of the fine-tuned policy.
   """
   spec = specs.make_environment_spec(environment)
   networks = network_factory(spec)
@@ -128,8 +127,8 @@ def run(
       networks,
       online_builder.make_policy(networks, spec, evaluation=False),
       min_replay_size=min_replay_size,
-      # batch_size / samples_per_insert steps in the environment for each of
-      # the learner.
+      # The layout makes one learner step for each batch_size /
+      # samples_per_insert environment steps.
       batch_size=env_steps_per_learner_step, samples_per_insert=1.,
       checkpoint=False)
   loop = acme.EnvironmentLoop(
@@ -139,16 +138,16 @@ def run(
 
 
 def antmaze_rewards(transition: types.Transition) -> types.Transition:
-  """Maps rewards as the loader of the mazes' data does."""
+  """Transforms rewards as the loader of the mazes' data does."""
   return transition._replace(reward=rewards.transform(
       transition.reward, 'auto', small.TASK_NAME))
 
 
 ONLINE_CONFIG = dataclasses.replace(
     small.CONFIG, beta=-1., behavior_regularization_type='none',
-    # It would clone its own actions.
+    # Cloning would imitate the policy's own actions.
     num_bc_iters=0,
-    # Reverb's samples are dearer than those of a resident dataset.
+    # Sampling from Reverb is slower than from a resident dataset.
     batch_size=64)
 
 

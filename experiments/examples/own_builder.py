@@ -1,10 +1,10 @@
-"""Trains somebody else's agent in our program: data, learner, evaluators.
+"""Trains an agent of another package in this package's Launchpad program.
 
-The agent is a behaviour cloner by mean squared error, written against Acme's
-interface alone: its learner draws batches from an iterator, as Acme's learners
-do, and `BatchingBuilder` makes them of the whole dataset that the program's
-data node serves. It acts with noise, as a Gaussian policy of a fixed scale:
-without, it would stay at the first wall that it runs into.
+The agent clones behaviour with a mean squared error and uses Acme's interface
+only. Its learner takes batches from an iterator, as Acme's learners do;
+`BatchingBuilder` makes the batches from the whole dataset that the program's
+data node serves. The policy is a Gaussian of fixed scale: a deterministic policy
+would stay at the first wall that it hits.
 
 Usage:
   python -m acme_msg.experiments.examples.own_builder
@@ -38,7 +38,7 @@ def make_network(spec):
 
 
 class ClonerLearner(acme.Learner):
-  """Learns to predict actions, a batch at a time."""
+  """Learns to predict actions; each step takes one batch."""
 
   def __init__(self, random_key, network, iterator, spec, counter, logger):
     optimizer = optax.adam(1e-3)
@@ -76,7 +76,7 @@ class ClonerLearner(acme.Learner):
 
 
 class ClonerBuilder:
-  """An `OfflineBuilder` of today's Acme."""
+  """An `OfflineBuilder`, as newer versions of Acme define it."""
 
   def make_learner(self, random_key, networks, dataset, logger_fn,
                    environment_spec, *, counter=None):

@@ -1,4 +1,4 @@
-"""The task and the small agent of the examples."""
+"""The task and the small agent that the examples share."""
 
 import functools
 

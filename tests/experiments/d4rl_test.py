@@ -4,9 +4,11 @@ import pathlib
 import runpy
 
 import numpy as np
+import pytest
 
 
-def test_antmaze(run, check_run, needs_d4rl, tmp_path):
+@pytest.mark.usefixtures('compile_quickly')
+def test_antmaze(run_here, check_run, needs_d4rl, tmp_path):
   # Collected from the real environment, by RANDOM actions: the run shows that
   # the parts fit together, not that anything is learnt.
   path = tmp_path / 'random.hdf5'
@@ -14,7 +16,7 @@ def test_antmaze(run, check_run, needs_d4rl, tmp_path):
   runpy.run_path(str(collector / 'random_antmaze.py'))['collect'](
       str(path), episodes=2)
   root_dir = tmp_path / 'run'
-  result = run(
+  result = run_here(
       '--task_class=d4rl', '--task_name=antmaze-umaze-v2',
       f'--dataset={path}', f'--root_dir={root_dir}', '--run_local',
       '--gin_configs=antmaze.gin', '--num_steps=4', '--eval_every_steps=2',

@@ -18,6 +18,8 @@ from acme.utils import counting
 from acme.utils import loggers
 import small_runs
 
+pytestmark = pytest.mark.usefixtures('compile_quickly')
+
 _OPTIONS = loading.DataOptions(top_fraction=.5, n_step=3)
 
 

@@ -10,6 +10,8 @@ import shlex
 
 import pytest
 
+pytestmark = pytest.mark.usefixtures('compile_quickly')
+
 _FLAGS = '''
 --pdb_post_mortem
 --debug_nans=False
@@ -145,17 +147,15 @@ def _record(root_dir):
   return json.loads((root_dir / 'config.json').read_text())
 
 
-# One as a program; a single process takes half of the time.
-@pytest.mark.parametrize('variant, run_local', [
-    ('deep', False), ('mimo', True), ('multi_head', True), ('tree', True),
-    ('batch_ensemble', True)])
+# One command runs as a program, the others in this process, which is faster.
+@pytest.mark.parametrize('variant', list(COMMANDS))
 def test_command_lines_of_the_reference(
-    run, check_run, tmp_path, needs_d4rl, antmaze_large_dir, variant,
-    run_local):
+    run, run_here, check_run, tmp_path, needs_d4rl, antmaze_large_dir, variant):
   root_dir = tmp_path / variant
-  result = run(
+  is_program = variant == 'deep'
+  result = (run if is_program else run_here)(
       *COMMANDS[variant], *_reductions(
-          variant, root_dir, f'--batch_size=1600 --run_local={run_local}',
+          variant, root_dir, f'--batch_size=1600 --run_local={not is_program}',
           'num_bc_iters=200'),
       D4RL_DATASET_DIR=antmaze_large_dir)
   assert result.code == 0, result.stderr
@@ -175,12 +175,12 @@ def test_command_lines_of_the_reference(
 
 @pytest.mark.parametrize('variant', ['deep', 'batch_ensemble'])
 def test_form_for_debugging(
-    run, check_run, tmp_path, needs_d4rl, antmaze_large_dir, variant):
+    run_here, check_run, tmp_path, needs_d4rl, antmaze_large_dir, variant):
   root_dir = tmp_path / variant
   algorithm = _algorithm(variant)
   debugging = _arguments(algorithm, _DEBUGGING_FLAGS, _DEBUGGING_BINDINGS)
-  # No NaN comes up in normal running, not even where nothing depends on it.
-  result = run(
+  # No NaN comes up in a normal run, not even in an unused value.
+  result = run_here(
       *COMMANDS[variant], *debugging, *_reductions(
           variant, root_dir, '--debug_nans=True '
           '--create_saved_model_actor=True --run_local', 'num_bc_iters=1'),

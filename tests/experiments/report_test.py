@@ -13,6 +13,9 @@ from acme_msg.experiments import report
 from acme_msg.launch import checkpointing
 
 
+pytestmark = pytest.mark.usefixtures('compile_quickly')
+
+
 def _make(path, root_dir, options):
   return small_runs.make_experiment(
       ('num_sgd_steps_per_step=5', 'batch_size=8', *options,

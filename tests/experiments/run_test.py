@@ -1,4 +1,6 @@
-"""Runs the command line: in one process, and killed, resumed and finished."""
+"""Tests the command line: in one process, and killed, resumed and finished."""
+
+import shutil
 
 import jax
 import numpy as np
@@ -9,6 +11,9 @@ from acme_msg.experiments import gin_options
 from acme_msg.experiments import settings
 from acme_msg.experiments import tasks
 from acme_msg.launch import checkpointing
+
+# All compare weights of the same compiler options.
+pytestmark = pytest.mark.usefixtures('compile_quickly')
 
 _S, _STEPS, _EVERY = 5, 16, 2
 _EVALUATED = list(range(_S * _EVERY, _S * _STEPS + 1, _S * _EVERY))
@@ -30,11 +35,11 @@ def _arguments(root_dir, dataset_path, *bindings):
 
 
 @pytest.fixture(name='reference', scope='module')
-def _reference(run, check_run, pointmaze_file, tmp_path_factory):
-  """The directory of a run that was made in one process and never stopped."""
+def _reference(run_here, check_run, pointmaze_file, tmp_path_factory):
+  """Directory of a run in one process that was never stopped."""
   root_dir = tmp_path_factory.mktemp('reference') / 'run'
-  result = run(*_arguments(root_dir, pointmaze_file), '--run_local',
-               '--create_saved_model_actor')
+  result = run_here(*_arguments(root_dir, pointmaze_file), '--run_local',
+                    '--create_saved_model_actor')
   assert result.code == 0, result.stderr
   check_run(root_dir, _EVALUATED, episodes=2)
   assert (root_dir / 'maze.png').stat().st_size
@@ -63,13 +68,22 @@ def test_killed_program_resumes_to_the_same_end(
         np.testing.assert_array_equal(found[name], wanted[name])
 
 
-def test_finished_run_says_so(run, reference, pointmaze_file):
-  before = (reference / 'evaluations.npz').stat().st_mtime_ns
-  result = run(*_arguments(reference, pointmaze_file))
+def test_finished_run_says_so_though_a_picture_fails(
+    run, reference, pointmaze_file, tmp_path):
+  root_dir = tmp_path / 'run'
+  shutil.copytree(reference, root_dir)
+  curve = root_dir / 'learning_curve.png'
+  curve.unlink()
+  curve.mkdir()  # No file can be written there.
+  before = (root_dir / 'evaluations.npz').stat().st_mtime_ns
+  result = run(*_arguments(root_dir, pointmaze_file))
   assert result.code == 0, result.stderr
-  assert f'The run in {reference} is finished already' in result.stdout
+  assert f'The run in {root_dir} is finished already' in result.stdout
+  assert f'Picture: {root_dir}/maze.png' in result.stdout
   assert 'Final score: ' in result.stdout
-  assert (reference / 'evaluations.npz').stat().st_mtime_ns == before
+  assert (root_dir / 'evaluations.npz').stat().st_mtime_ns == before
+  assert f'warning: {curve} was not drawn: IsADirectoryError' in result.stderr
+  assert 'Traceback' not in result.stderr
 
 
 def test_saved_model_acts_as_the_final_policy(reference, pointmaze_file):
