@@ -111,6 +111,27 @@ def test_cited_code_exists(page):
     assert (_ROOT / path).is_file() or (page.parent / path).is_file(), path
 
 
+def _imported_rooms(room: str) -> set[str]:
+  """Returns the other rooms that a room's files import."""
+  rooms = set()
+  for path in (_ROOT / room).rglob('*.py'):
+    depth = len(path.relative_to(_ROOT).parts)
+    for node in ast.walk(ast.parse(path.read_text())):
+      if isinstance(node, ast.ImportFrom) and node.level == depth:
+        rooms.update([node.module.split('.')[0]] if node.module else
+                     [alias.name for alias in node.names])
+  return rooms.intersection(_ROOMS) - {room}
+
+
+def test_rooms_import_what_the_table_says():
+  table = dict(re.findall(
+      r'^\| `(\w+)/` \|.*\|([^|]*)\|$',
+      (_ROOT / 'docs/architecture.md').read_text(), re.MULTILINE))
+  for room in _ROOMS:
+    if table[room].strip() != 'everything':
+      assert _imported_rooms(room) == set(re.findall(r'\w+', table[room])), room
+
+
 def test_sections_are_numbered_in_order():
   numbers = [tuple(map(int, n.split('.'))) for n in _sections()]
   assert len(numbers) == len(set(numbers)) > 50
