@@ -111,6 +111,17 @@ def test_cited_code_exists(page):
     assert (_ROOT / path).is_file() or (page.parent / path).is_file(), path
 
 
+@_pages()
+def test_math_uses_what_github_renders(page):
+  prose = re.sub(r'`[^`\n]*`', '', _prose(page))
+  for block, inline in re.findall(
+      r'^\$\$$(.*?)^\$\$$|\$(?! )([^$\n]+?)(?<! )\$', prose,
+      re.MULTILINE | re.DOTALL):
+    # Markdown takes a backslash before punctuation away.
+    found = re.search(r'\\(operatorname|mbox|[^\w\s])', block + inline)
+    assert not found, f'{found and found[0]} in {block + inline}'
+
+
 def _imported_rooms(room: str) -> set[str]:
   """Returns the other rooms that a room's files import."""
   rooms = set()
