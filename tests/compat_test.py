@@ -1,4 +1,4 @@
-"""Acme 0.4.0 works on this JAX after acme_msg, and JAX keeps its own names."""
+"""Tests that Acme 0.4.0 works with this JAX after `import acme_msg`."""
 
 import os
 import subprocess
@@ -10,14 +10,15 @@ import jax.numpy as jnp
 
 
 def _run(code: str) -> None:
-  """Runs code in a new interpreter; fails with what it wrote."""
+  """Runs code in a new interpreter; fails with its stderr."""
   done = subprocess.run(
       [sys.executable, '-c', code], capture_output=True, text=True, cwd='/',
-      env={**os.environ, 'JAX_PLATFORMS': 'cpu'})
+      env={**os.environ, 'JAX_PLATFORMS': 'cpu',
+           'JAX_DISABLE_MOST_OPTIMIZATIONS': '1'})
   assert done.returncode == 0, done.stderr
 
 
-def test_acme_imports_after_acme_msg():
+def test_acme_imports_after_acme_msg_and_its_sac_learner_takes_a_step():
   _run('''
 import acme_msg
 from acme.agents.jax import sac, td3
@@ -25,15 +26,9 @@ from acme.jax import networks, savers, variable_utils
 from acme.jax.layouts import distributed_layout, local_layout
 from acme.jax.layouts import offline_distributed_layout
 assert sac.SACBuilder and td3.TD3Builder and savers.save_to_path
-''')
 
-
-def test_a_sac_learner_takes_a_step():
-  _run('''
 import itertools
-import acme_msg
 from acme import specs, types
-from acme.agents.jax import sac
 from acme.utils import loggers
 import jax, numpy as np, optax, reverb
 box = specs.BoundedArray((2,), np.float32, -1.0, 1.0)

@@ -1,4 +1,4 @@
-"""Our builders as those of Acme 0.4.0, on a replay table and on a dataset."""
+"""Tests of our builders under Acme 0.4.0, on replay tables and datasets."""
 
 from concurrent import futures
 import threading
@@ -22,7 +22,7 @@ import reverb
 
 
 def _make_environment(seed=0):
-  """Reverb's tables ask environments to keep to the types of their specs."""
+  """Returns the environment in float32, since tables check dtypes."""
   return wrappers.SinglePrecisionWrapper(plane.Plane(seed))
 
 
@@ -33,6 +33,10 @@ _CONFIG = msg.MSGConfig(
     actor_network_hidden_sizes=(32,), critic_network_hidden_sizes=(32, 32),
     eval_mode='q_filter')
 _BUILDER = builders.MSGBuilder(_CONFIG)
+_NETWORKS = builders.make_msg_networks(_SPEC, _CONFIG)
+_CLONER = builders.BCBuilder(bc.BCConfig(
+    policy_lr=3e-3, batch_size=32, num_sgd_steps_per_step=20,
+    actor_network_hidden_sizes=(32,)))
 
 
 def _no_logger(*unused_args, **unused_kwargs):
@@ -51,7 +55,7 @@ def _collect_at_random(num_episodes=20):
 
 @pytest.fixture(name='make_client')
 def _make_client():
-  """Serves a builder's tables, and stops to do so after the test."""
+  """Returns a function that serves a builder's tables until the test ends."""
   servers = []
 
   def make_client(builder):
@@ -63,17 +67,31 @@ def _make_client():
     server.stop()
 
 
-def test_learns_from_what_actors_add(make_client):
-  builder = _adapt(transform=lambda t: t._replace(reward=t.reward - 100))
+@pytest.fixture(name='offline', scope='module')
+def _offline():
+  """A learner after a few steps on a dataset."""
+  learner = _make_offline_learner(0)
+  for _ in range(5):
+    learner.step()
+  return learner
+
+
+def _make_offline_learner(seed):
+  return _BUILDER.make_learner(
+      jax.random.PRNGKey(seed), _NETWORKS, _collect_at_random(), _no_logger,
+      _SPEC)
+
+
+def test_batches_are_what_actors_add(make_client):
+  builder = _adapt(
+      _CLONER, transform=lambda t: t._replace(reward=t.reward - 100))
   client = make_client(builder)
-  adder = builder.make_adder(client)
-  learner = builder.make_learner(
-      jax.random.PRNGKey(0), builders.make_msg_networks(_SPEC, _CONFIG),
-      iter(()))
+  networks = builders.make_bc_networks(_SPEC, _CLONER.config)
+  learner = builder.make_learner(jax.random.PRNGKey(0), networks, iter(()))
   actor = builder.make_actor(
-      jax.random.PRNGKey(1), _BUILDER.make_policy(
-          builders.make_msg_networks(_SPEC, _CONFIG), _SPEC, evaluation=False),
-      adder, learner)
+      jax.random.PRNGKey(1),
+      _CLONER.make_policy(networks, _SPEC, evaluation=False),
+      builder.make_adder(client), learner)
   environment, seen = _make_environment(), {}
   for _ in range(2):
     timestep = environment.reset()
@@ -88,7 +106,7 @@ def test_learns_from_what_actors_add(make_client):
   assert client.server_info()['priority_table'].current_size == 20
 
   batch = next(builder.make_dataset_iterator(client))
-  assert batch.reward.shape == (64,) and batch.extras == ()
+  assert batch.reward.shape == (640,) and batch.extras == ()
   found = set()
   for row in zip(*batch[:5]):
     observation, action, reward, discount, next_observation = row
@@ -100,7 +118,7 @@ def test_learns_from_what_actors_add(make_client):
   assert len(found) > 10
 
 
-def test_rate_of_samples_is_limited_where_asked(make_client):
+def test_samples_per_insert_limits_the_rate(make_client):
   client = make_client(_adapt(
       min_replay_size=40, samples_per_insert=8., max_replay_size=123))
   info = client.server_info()['priority_table']
@@ -129,7 +147,7 @@ def test_refuses_a_dataset_without_what_options_need():
         iter(()))
 
 
-def test_nobody_writes_to_the_table_beside_a_dataset(make_client):
+def test_with_a_dataset_the_table_stays_empty(make_client):
   builder = _adapt(dataset_factory=_collect_at_random)
   client = make_client(builder)
   assert builder.make_adder(client) is None
@@ -144,7 +162,7 @@ def _make_layout(builder, adapted, networks, evaluation=True, **kwargs):
 
 
 def _run(layout, num_episodes, seed=0):
-  """Returns the episodes' returns."""
+  """Returns the returns of a layout's episodes."""
   loop = acme.EnvironmentLoop(
       _make_environment(seed), layout, logger=loggers.NoOpLogger())
   return [float(loop.run_episode()['episode_return'])
@@ -153,16 +171,12 @@ def _run(layout, num_episodes, seed=0):
 
 def test_layout_restores_learner_and_counter(tmp_path):
   """The layout's own checkpointer saves them."""
-  config = bc.BCConfig(
-      policy_lr=3e-3, batch_size=32, num_sgd_steps_per_step=20,
-      actor_network_hidden_sizes=(32,))
-  builder = builders.BCBuilder(config)
-  networks = builders.make_bc_networks(_SPEC, config)
+  networks = builders.make_bc_networks(_SPEC, _CLONER.config)
   experts = lambda: plane.collect(lambda point: np.tanh(-2. * point), 50)
 
   def make_layout(counter):
     return _make_layout(
-        builder, _adapt(builder, dataset_factory=experts), networks,
+        _CLONER, _adapt(_CLONER, dataset_factory=experts), networks,
         workdir=str(tmp_path), batch_size=10, counter=counter,
         prefetch_size=2)
 
@@ -180,22 +194,17 @@ def test_layout_restores_learner_and_counter(tmp_path):
   assert counter.get_counts()['learner_steps'] == 30 * 20
 
 
-def test_fine_tunes_online():
-  """The policy is that of few offline steps; the rest is learned in Plane."""
-  networks = builders.make_msg_networks(_SPEC, _CONFIG)
-  offline = _BUILDER.make_learner(
-      jax.random.PRNGKey(0), networks, _collect_at_random(), _no_logger, _SPEC)
-  for _ in range(5):
-    offline.step()
+def test_fine_tunes_online(offline):
+  """The policy is poor after few offline steps, and improves online."""
 
   def evaluate(source):
     actor = _BUILDER.make_actor(
-        jax.random.PRNGKey(1), _BUILDER.make_policy(networks, _SPEC, True),
+        jax.random.PRNGKey(1), _BUILDER.make_policy(_NETWORKS, _SPEC, True),
         _SPEC, source)
     return np.mean(_run(actor, 20, seed=1))
 
   layout = _make_layout(
-      _BUILDER, _adapt(state=offline.save()), networks, evaluation=False,
+      _BUILDER, _adapt(state=offline.save()), _NETWORKS, evaluation=False,
       batch_size=2, checkpoint=False)
   jax.tree.map(np.testing.assert_array_equal, layout.get_variables(
       ['policy', 'critic']), offline.get_variables(['policy', 'critic']))
@@ -205,10 +214,9 @@ def test_fine_tunes_online():
 
 
 def test_variables_are_served_while_learning():
-  config = bc.BCConfig(num_sgd_steps_per_step=20)
-  learner = builders.BCBuilder(config).make_learner(
-      jax.random.PRNGKey(0), builders.make_bc_networks(_SPEC, config),
-      _collect_at_random(), _no_logger, _SPEC)
+  learner = _CLONER.make_learner(
+      jax.random.PRNGKey(0), builders.make_bc_networks(_SPEC, _CLONER.config),
+      _collect_at_random(50), _no_logger, _SPEC)
   learner.step()
   stop = threading.Event()
 
@@ -222,18 +230,14 @@ def test_variables_are_served_while_learning():
 
   with futures.ThreadPoolExecutor() as executor:
     asking = [executor.submit(ask) for _ in range(2)]
-    for _ in range(100):
+    for _ in range(300):
       learner.step()
     stop.set()
     assert all(future.result() > 0 for future in asking)
 
 
-def test_learner_is_saved_by_acme_in_files(tmp_path):
-  networks = builders.make_msg_networks(_SPEC, _CONFIG)
-  learner, other = (
-      _BUILDER.make_learner(
-          jax.random.PRNGKey(seed), networks, _collect_at_random(),
-          _no_logger, _SPEC) for seed in (0, 1))
-  savers.save_to_path(str(tmp_path), learner.save())
+def test_learner_is_saved_by_acme_in_files(offline, tmp_path):
+  other = _make_offline_learner(1)
+  savers.save_to_path(str(tmp_path), offline.save())
   other.restore(savers.restore_from_path(str(tmp_path)))
-  jax.tree.map(np.testing.assert_array_equal, other.save(), learner.save())
+  jax.tree.map(np.testing.assert_array_equal, other.save(), offline.save())

@@ -1,4 +1,4 @@
-"""Batches of whole datasets, for builders that learn from iterators."""
+"""Tests of batches drawn from whole datasets."""
 
 from acme import types
 from acme_msg import builders
@@ -26,7 +26,7 @@ def test_batches_are_rows_of_the_dataset():
     np.testing.assert_array_equal(
         batch.extras['next_action'][:, 0], -batch.reward - 1)
     rewards.append(batch.reward)
-  # Each row is as likely as the others, also twice in a batch.
+  # Rows are drawn uniformly, with replacement.
   counts = np.bincount(np.concatenate(rewards).astype(int), minlength=_SIZE)
   assert np.all(np.abs(counts - 300) < 100)
   assert any(len(set(batch)) < 6 for batch in rewards)
@@ -41,7 +41,7 @@ def test_keys_decide_the_batches():
 
 
 class _Builder(builders.OfflineBuilder):
-  """Returns what it is given."""
+  """Returns its arguments."""
 
   def make_learner(self, random_key, networks, dataset, logger_fn,
                    environment_spec, *, counter=None):

@@ -1,4 +1,4 @@
-"""The interface that today's Acme gives offline agents."""
+"""Tests that our builders have the interface of today's Acme."""
 
 import dataclasses
 import inspect
@@ -100,7 +100,7 @@ _SMALL_MSG = msg.MSGConfig(
 
 
 class _CountingSource:
-  """Gives how often it was asked as the only weight."""
+  """Serves the number of requests so far as the only weight."""
 
   def __init__(self):
     self.count = 0

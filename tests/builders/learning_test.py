@@ -1,4 +1,4 @@
-"""Agents from builders learn, and act in Acme's environment loop."""
+"""Tests that agents from builders learn, and act in Acme's loop."""
 
 import acme
 from acme import specs
@@ -21,7 +21,7 @@ def _logger_fn(label, steps_key=None, task_instance=0):
 
 
 def _make_agent(make_networks, builder, dataset):
-  """Networks and learner, made as Acme's experiments make them."""
+  """Returns networks and learner, made as Acme's experiments make them."""
   networks = make_networks(_SPEC, builder.config)
   learner = builder.make_learner(
       random_key=jax.random.PRNGKey(0), networks=networks, dataset=dataset,
@@ -30,7 +30,7 @@ def _make_agent(make_networks, builder, dataset):
 
 
 def _mean_return(builder, networks, learner, evaluation=True):
-  """Runs 20 episodes; the environment refuses actions out of bounds."""
+  """Returns the mean of 20 episodes; the environment checks the actions."""
   actor = builder.make_actor(
       random_key=jax.random.PRNGKey(1),
       policy=builder.make_policy(networks, _SPEC, evaluation),
@@ -45,7 +45,7 @@ def _collect_at_random(num_episodes):
   return plane.collect(lambda _: rng.uniform(-1., 1., 2), num_episodes)
 
 
-def test_cloning_does_as_its_data_do():
+def test_cloning_reaches_the_return_of_its_data():
   dataset = plane.collect(lambda point: np.tanh(-2. * point), 50)
   config = bc.BCConfig(
       policy_lr=3e-3, batch_size=32, num_sgd_steps_per_step=300,
@@ -60,7 +60,7 @@ def test_cloning_does_as_its_data_do():
   assert before < expert - 3. and abs(after - expert) < 0.5
 
 
-# The data has a return of -11, moving to the middle at once one of about -1.
+# The data has a mean return of -11; an optimal policy has about -1.
 @pytest.mark.parametrize('options', [
     dict(eval_mode='q_filter'),
     dict(ensemble_method='batch_ensemble', batch_split=False),
@@ -79,7 +79,7 @@ def test_msg_does_better_than_its_data(options):
     learner.step()
   assert dataset.reward.sum() / 100 < -10.
   assert _mean_return(builder, networks, learner) > -3.
-  # Samples are noisier, but no worse than that.
+  # Sampled actions are noisier.
   assert -6.5 < _mean_return(
       builder, networks, learner, evaluation=False) < -3.
 
@@ -90,7 +90,7 @@ def test_msg_does_better_than_its_data(options):
     (dict(ensemble_method='batch_ensemble'), 'mode'),
     (dict(eval_mode='mode'), 'mode')])
 def test_default_evaluation_of_msg(options, mode):
-  config = msg.MSGConfig(**options)
+  config = msg.MSGConfig(actor_network_hidden_sizes=(4,), **options)
   builder = builders.MSGBuilder(config)
   networks = builders.make_msg_networks(_SPEC, config)
   params = networks.policy.init(jax.random.PRNGKey(0))
@@ -127,7 +127,7 @@ def test_networks_are_those_of_the_config(options, member_batches, min_scale):
   assert q.shape == (4, 6, 2)
   policy = networks.policy.init(jax.random.PRNGKey(0))
   assert policy['policy_trunk/~/linear_0']['w'].shape == (2, 3)
-  # A scale that training has driven to its least.
+  # A scale far below its minimum.
   policy['scale']['b'] = np.full(2, -100.)
   np.testing.assert_allclose(
       networks.policy.apply(policy, np.zeros((1, 2))).scale, min_scale,

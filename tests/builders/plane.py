@@ -1,4 +1,4 @@
-"""A small environment: a point in the plane that should be at its middle."""
+"""A small environment: move a point in the plane to the origin."""
 
 from typing import Callable
 
@@ -43,7 +43,7 @@ class Plane(dm_env.Environment):
 
 def collect(policy: Callable[[np.ndarray], np.ndarray],
             num_episodes: int) -> types.Transition:
-  """Transitions of a policy from observations `[2]` to actions `[2]`."""
+  """Returns the transitions of a policy, a map `[2]` -> `[2]`."""
   environment = Plane()
   rows = []
   for _ in range(num_episodes):

@@ -1,4 +1,4 @@
-"""The code of `builders/README.md`, as far as Acme 0.4.0 can run it."""
+"""Tests of the code in `builders/README.md` that Acme 0.4.0 can run."""
 
 import pathlib
 import re
@@ -17,13 +17,13 @@ _BLOCKS = re.findall(
 
 
 @pytest.mark.parametrize('block', _BLOCKS)
-def test_uses_are_short_and_import_in_an_order_that_works(block):
-  # Acme 0.4.0 refers to names of JAX that acme_msg restores.
+def test_examples_are_short_and_import_acme_msg_first(block):
+  # Acme 0.4.0 uses JAX names that acme_msg restores.
   assert block.startswith('from acme_msg ')
   assert len(block.splitlines()) < 30
 
 
-def test_goes_on_in_a_layout_where_an_offline_learner_stopped(
+def test_layout_continues_from_an_offline_learner(
     tmp_path, monkeypatch):
   monkeypatch.setenv('HOME', str(tmp_path))  # The layout's checkpoints.
   block, = (block for block in _BLOCKS if 'LocalLayout' in block)

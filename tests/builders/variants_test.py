@@ -1,4 +1,4 @@
-"""Builders that stand for one variant, and the rivals' settings."""
+"""Tests of builders for one ensemble, and of the baselines' settings."""
 
 import pytest
 
@@ -24,7 +24,7 @@ def test_variant_builder_takes_its_own_options_only(method):
       _BUILDERS[other](config)
 
 
-def test_rivals_share_the_least_target():
+def test_baselines_share_the_smallest_target():
   cql, sac_n = msg.CQLConfig(), msg.SACNConfig()
   assert (cql.ensemble_size, sac_n.ensemble_size) == (2, 10)
   assert {cql.td_target_method, sac_n.td_target_method} == {'shared_min'}
@@ -36,6 +36,6 @@ def test_rivals_share_the_least_target():
 
 
 @pytest.mark.parametrize('config_class', [msg.CQLConfig, msg.SACNConfig])
-def test_rivals_refuse_what_msg_refuses(config_class):
+def test_baselines_check_their_options(config_class):
   with pytest.raises(ValueError, match='batch_size=0 must be an integer'):
     config_class(batch_size=0)
