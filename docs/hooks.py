@@ -99,8 +99,8 @@ def on_page_markdown(markdown, page, config, files):
 def _mathml(display: str):
   def convert(match):
     # GitHub refuses \operatorname; MathML needs it to make one word of letters.
-    latex = html.unescape(match[1]).strip().replace('\\mathrm', '\\operatorname')
-    found = converter.convert(latex, display=display)
+    latex = html.unescape(match[1]).replace('\\mathrm', '\\operatorname')
+    found = converter.convert(latex.strip(), display=display)
     # Browsers put no space between a function's name and its argument.
     return found.replace('<mi>log</mi>', '<mi>log</mi><mspace width="0.17em"/>')
   return convert
