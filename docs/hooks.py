@@ -18,6 +18,7 @@ _ROOMS = ('networks', 'agents', 'builders', 'environments', 'datasets',
           'launch', 'experiments')
 _PAGES = {
     'Start': 'README.md',
+    'Questions': 'docs/README.md',
     'What MSG computes': 'docs/msg.md',
     'Architecture': 'docs/architecture.md',
     'Builders': 'builders/README.md',
