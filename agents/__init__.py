@@ -1,1 +1,1 @@
-"""Agents; each in the shape of an Acme agent."""
+"""Agents, each laid out like an Acme agent, and what their learners share."""

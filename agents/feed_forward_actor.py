@@ -1,4 +1,4 @@
-"""Actors for plain feed-forward policies."""
+"""Actors for feed-forward policies."""
 
 from typing import Optional, Sequence
 
@@ -17,14 +17,14 @@ def make_actor(
     variables: Sequence[str] = ('policy',),
     adder: Optional[adders.Adder] = None,
 ) -> core.Actor:
-  """An Acme actor that keeps one set of weights for a whole episode.
+  """Makes an Acme actor that keeps the same weights during an episode.
 
   Args:
     random_key: seeds the policy.
     policy: `policy(params, key, observation [B, O]) -> action [B, A]`.
-    variable_source: where the weights come from.
-    variables: names of the weights; with more than one, `params` is their list.
-    adder: records what the actor does, for online learning.
+    variable_source: serves the weights.
+    variables: names of the weights; if there are several, `params` is a list.
+    adder: records transitions, for online learning.
 
   Returns:
     The actor; it runs on the CPU.
@@ -33,7 +33,7 @@ def make_actor(
     ValueError: if there is no variable source.
   """
   if variable_source is None:
-    raise ValueError('make_actor needs a variable_source to act by.')
+    raise ValueError('make_actor needs a variable_source.')
   client = variable_utils.VariableClient(
       variable_source, list(variables), device='cpu')
   return actors.GenericActor(

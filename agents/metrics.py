@@ -1,7 +1,10 @@
-"""Metrics of gradient steps, averaged on the device over many of them.
+"""Metrics of gradient steps, averaged on the devices over many steps.
 
-A step leaves its values as they are on its device; all that needs other devices
-is done once per learner step, after the loop.
+A step leaves its values on the device that measured them. Everything that
+needs other devices is done once per learner step, after the loop.
+
+Shapes: `S` gradient steps, `N` members of which each device holds `n`, `b` of
+`B` batch rows.
 """
 
 from typing import Any, Callable, Dict, NamedTuple
@@ -15,32 +18,34 @@ Values = Dict[str, jax.Array]
 
 
 class StepMetrics(NamedTuple):
-  """What one step (or, with a leading `[S]`, many) measured on one device.
+  """Measurements of one step, or of many with a leading `[S]`, on one device.
 
   Attributes:
     members: one value per local member, `[n]`.
+    ranked: one value per local member, `[n]`; 'x' is reported as `argmax_x`
+      and `argmin_x`, the members with the largest and the smallest value.
     rows: one value per local batch row, `[b]`.
     scalars: means over local rows, or values that all devices share, `[]`.
-    weights: for each name, the step's weight in the mean over steps, `[]`: zero
-      in phases that do not measure it.
+    weights: weight of each name in the mean over steps, `[]`; zero in steps
+      that do not measure it.
   """
   members: Values
+  ranked: Values
   rows: Values
   scalars: Values
   weights: Values
 
 
-def step_metrics(weight: jax.Array, members=None, rows=None,
-                 scalars=None) -> StepMetrics:
-  """Metrics that share a weight."""
-  members, rows, scalars = members or {}, rows or {}, scalars or {}
+def step_metrics(weight: jax.Array, members=None, rows=None, scalars=None,
+                 ranked=None) -> StepMetrics:
+  """Returns metrics that share a weight."""
+  kinds = [kind or {} for kind in (members, ranked, rows, scalars)]
   weight = jnp.asarray(weight, jnp.float32)
-  return StepMetrics(members, rows, scalars,
-                     {name: weight for name in (*members, *rows, *scalars)})
+  return StepMetrics(*kinds, {name: weight for kind in kinds for name in kind})
 
 
 def merge(*parts: StepMetrics) -> StepMetrics:
-  """Puts metrics of one step together."""
+  """Joins metrics of one step that have different names."""
   return StepMetrics(*(
       {name: value for d in dicts for name, value in d.items()}
       for dicts in zip(*parts)))
@@ -48,16 +53,17 @@ def merge(*parts: StepMetrics) -> StepMetrics:
 
 def either(predicate: jax.Array, on_true: Callable[..., Any],
            on_false: Callable[..., Any], *args: Any) -> Any:
-  """`jax.lax.cond` over steps that measure different things.
+  """`jax.lax.cond` over steps that measure different metrics.
 
   Args:
     predicate: which step to run, `[]`.
     on_true: `on_true(*args) -> (state, StepMetrics)`.
-    on_false: likewise, with other metrics.
-    *args: passed on.
+    on_false: a function like `on_true`, with other metrics.
+    *args: passed to the step that runs.
 
   Returns:
-    The state, and the metrics of both with no weight for the step not run.
+    The state, and the metrics of both steps. Those of the step that did not
+    run have weight zero.
   """
   def completed(step, other):
     _, missing = jax.eval_shape(other, *args)
@@ -82,13 +88,14 @@ def average(steps: StepMetrics, shard: sharding.Shard) -> Dict[str, Values]:
   """Averages over steps, each with its weight.
 
   Args:
-    steps: of S steps, `[S, ...]`.
-    shard: how members and rows are spread over devices.
+    steps: metrics of S steps, `[S, ...]`.
+    shard: how members and rows are divided over devices.
 
   Returns:
-    For each metric its weighted 'total' over the steps and its 'weight', `[]`;
-    the same on all devices. `q_member` becomes `argmax_q` and `argmin_q`, the
-    members with the largest and the smallest values.
+    The weighted 'total' over steps and the 'weight' of each metric, `[]`; the
+    same on all devices. Values per member or row become their mean, deviation,
+    maximum and minimum; ranked values become indices of the last step, because
+    an average of indices has no meaning.
   """
   averages = {}
 
@@ -97,18 +104,13 @@ def average(steps: StepMetrics, shard: sharding.Shard) -> Dict[str, Values]:
                       'weight': jnp.sum(weights)}
 
   for name, values in steps.members.items():
-    values = shard.all_members(values)
-    weights = steps.weights[name]
-    if name == 'q_member':
-      # The last step's: an average of indices would mean nothing.
-      last = {'argmax_q': jnp.argmax(values[-1]),
-              'argmin_q': jnp.argmin(values[-1])}
-      averages.update({
-          key: {'total': value * weights[-1], 'weight': weights[-1]}
-          for key, value in last.items()})
-      continue
-    for key, value in _summary(name, values).items():
-      add(key, value, weights)
+    for key, value in _summary(name, shard.all_members(values)).items():
+      add(key, value, steps.weights[name])
+  for name, values in steps.ranked.items():
+    last = shard.all_members(values)[-1]
+    weight = steps.weights[name][-1]
+    add(f'argmax_{name}', jnp.argmax(last), weight)
+    add(f'argmin_{name}', jnp.argmin(last), weight)
   for name, values in steps.rows.items():
     for key, value in _summary(name, shard.all_rows(values)).items():
       add(key, value, steps.weights[name])
@@ -118,7 +120,7 @@ def average(steps: StepMetrics, shard: sharding.Shard) -> Dict[str, Values]:
 
 
 def to_host(averages: Dict[str, Values]) -> Dict[str, float]:
-  """Means as Python numbers, without those that no step measured."""
+  """Returns means as Python numbers, without metrics that no step measured."""
   averages = jax.device_get(averages)
   return {name: float(a['total'] / a['weight'])
           for name, a in averages.items() if a['weight'] > 0}

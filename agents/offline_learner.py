@@ -30,13 +30,14 @@ class OfflineLearner(acme.Learner):
   """Runs a program's gradient steps on a resident dataset or on batches.
 
   A dataset that is one `Transition` is put on the devices as a whole, and
-  minibatches are drawn from it inside the compiled loop. From an iterator each
-  step takes one batch of `S * B` transitions.
+  minibatches are drawn from it inside the compiled loop. If the dataset is an
+  iterator, each learner step takes one batch of `S * B` transitions.
 
-  On H hosts, each has a learner of the same program that takes the same steps
-  at the same time. Each is given the whole dataset, or an iterator of its own
-  `S * B/H` transitions; see `program.Program.run_batches`. What is split over
-  hosts must be saved, and asked for as a variable, by all at the same time.
+  On H hosts, each host has a learner of the same program and takes the same
+  steps at the same time. It gets the whole dataset, or an iterator of batches
+  of `S * B/H` transitions; see `scanned_program.Program.run_batches`. If the
+  state is split over hosts, all hosts must call `save` and `get_variables` at
+  the same time.
   """
 
   def __init__(
@@ -53,15 +54,15 @@ class OfflineLearner(acme.Learner):
 
     Args:
       program: the gradient steps.
-      variables: for each variable that actors may ask for, the field of the
-        program's state that holds it.
+      variables: field of the program's state for each variable that actors may
+        request.
       dataset: a whole dataset or an iterator of batches.
-      num_sgd_steps_per_step: S, what each step counts.
-      needs_next_actions: options in force that need the data's next actions,
-        as `extras={'next_action': [..., A]}`. If there are any, an iterator's
-        first batch is drawn here, to refuse it before any work is spent.
-      counter: counts gradient steps as 'learner_steps' and seconds.
-      logger: gets the metrics of each step.
+      num_sgd_steps_per_step: S, gradient steps that each `step` counts.
+      needs_next_actions: names of enabled options that need the data's next
+        actions as `extras={'next_action': [..., A]}`. If there are any, the
+        first batch of an iterator is checked here.
+      counter: counts gradient steps as 'learner_steps', and seconds.
+      logger: gets the metrics of each learner step.
 
     Raises:
       ValueError: if the dataset lacks the next actions that are needed.
@@ -74,26 +75,26 @@ class OfflineLearner(acme.Learner):
     self._logger = logger or loggers.make_default_logger(
         'learner', save_data=False, steps_key='learner_steps')
     self._timestamp = None
-    # Programs of Acme serve variables in other threads than the one that
-    # learns, but a gradient step gives the old state's memory to the new one.
+    # Acme's programs serve variables in other threads, but a learner step
+    # donates the memory of the old state to the new one.
     self._lock = threading.Lock()
     self._batches, self._resident = None, None
     if is_transition(dataset):
       self._resident = program.put_dataset(self._used_fields(dataset))
     else:
       self._batches = iter(dataset)
-      # Only then: what actors fill has no batch before they act.
+      # Not otherwise: a replay buffer has no batch before actors have acted.
       if self._needs_next_actions:
         first = next(self._batches)
         self._used_fields(first)
         self._batches = itertools.chain([first], self._batches)
 
   def _used_fields(self, transition: types.Transition) -> types.Transition:
-    """Drops what no gradient step reads, and refuses what lacks something."""
+    """Checks a transition and drops the fields that no gradient step reads."""
     if not is_transition(transition):
       raise ValueError(
           'The dataset must be one acme.types.Transition or an iterator of '
-          f'them, but it gives a {type(transition).__name__}.')
+          f'them, but it contains a {type(transition).__name__}.')
     transition = types.Transition(*transition)
     if not self._needs_next_actions:
       return transition._replace(extras=())
@@ -103,8 +104,8 @@ class OfflineLearner(acme.Learner):
                else f'a {type(extras).__name__}')
       raise ValueError(
           f'{" and ".join(self._needs_next_actions)} needs the data\'s next '
-          "actions as extras['next_action'], but the extras of its transitions "
-          f'are {found}. Use a dataset that has them, or turn the option off.')
+          "actions as extras['next_action'], but the transitions' extras are "
+          f'{found}. Use a dataset that has them, or turn the option off.')
     return transition._replace(
         extras={'next_action': extras['next_action']})
 
@@ -129,11 +130,11 @@ class OfflineLearner(acme.Learner):
     """Returns variables by name, as NumPy arrays.
 
     Raises:
-      KeyError: if there is no such variable; the message lists those there are.
+      KeyError: if a variable does not exist; the message lists all variables.
     """
     for name in names:
       if name not in self._variables:
-        raise KeyError(f'There is no variable {name!r}; this learner has '
+        raise KeyError(f'Unknown variable {name!r}; this learner has '
                        f'{sorted(self._variables)}.')
     with self._lock:
       return [self._program.get(self._variables[name]) for name in names]
@@ -142,34 +143,36 @@ class OfflineLearner(acme.Learner):
     """Returns the training state, as NumPy arrays of global shapes.
 
     Raises:
-      AssertionError: if devices differ in what they should share.
+      AssertionError: if replicated arrays differ between devices.
     """
     with self._lock:
       self._program.assert_replicated()
       return self._program.state
 
   def global_state(self) -> Any:
-    """Returns what `save` does, but with parts left on their devices.
+    """Returns the training state, with split arrays left on their devices.
 
-    What is split over devices comes as `jax.Array`s over those of all hosts.
+    Arrays that are split over devices are `jax.Array`s over the devices of all
+    hosts; the others are NumPy arrays.
 
     Raises:
-      AssertionError: as `save` does, on all hosts.
+      AssertionError: if replicated arrays differ between devices, on all hosts.
     """
     with self._lock:
       self._program.assert_replicated()
       return self._program.global_state
 
   def restore(self, state: Any):
-    """Takes up a state from `save`, made on any number of devices.
+    """Replaces the training state.
 
     Args:
-      state: from `save`, or with arrays spread like those of `global_state`.
+      state: from `save`, on any number of devices, or with split arrays like
+        those of `global_state`.
     """
     with self._lock:
       self._program.state = state
 
   @property
   def num_traces(self) -> int:
-    """How often gradient steps were traced."""
+    """Number of times that gradient steps were traced."""
     return self._program.num_traces

@@ -1,12 +1,12 @@
-"""Checks of the options of an agent; each message names option and value."""
+"""Checks of agents' options; each error names the option and its value."""
 
 from typing import Any, Sequence
 
 from . import parallel
 from . import scanned_program
 
-# How a learner uses its devices. The numbers that it computes are the same, so
-# that a run may be resumed with others of these.
+# Options of how a learner uses its devices. They do not change what it
+# computes, so a run may resume with other values.
 EXECUTION = ('parallel_map', 'resident_data')
 
 
@@ -17,20 +17,20 @@ def require(condition: bool, message: str):
 
 
 def require_choice(config: Any, name: str, choices: Sequence[Any]):
-  """Refuses an option that is not one of `choices`."""
+  """Raises ValueError unless the option is one of `choices`."""
   value = getattr(config, name)
   require(value in choices, f'{name}={value!r} is not one of {choices}.')
 
 
 def require_positive(config: Any, *names: str):
-  """Refuses numbers that are not above zero."""
+  """Raises ValueError unless the options are above zero."""
   for name in names:
     value = getattr(config, name)
     require(value > 0, f'{name}={value} must be greater than zero.')
 
 
 def require_counts(config: Any, least: int, *names: str):
-  """Refuses what is no integer of at least `least`."""
+  """Raises ValueError unless the options are integers of at least `least`."""
   for name in names:
     value = getattr(config, name)
     require(isinstance(value, int) and value >= least,
@@ -38,14 +38,14 @@ def require_counts(config: Any, least: int, *names: str):
 
 
 def require_not_negative(config: Any, *names: str):
-  """Refuses numbers below zero."""
+  """Raises ValueError if an option is below zero."""
   for name in names:
     value = getattr(config, name)
     require(value >= 0, f'{name}={value} must not be negative.')
 
 
 def require_hidden_sizes(config: Any, *names: str):
-  """Refuses what is no sequence of positive integers."""
+  """Raises ValueError unless the options are sequences of positive integers."""
   for name in names:
     sizes = getattr(config, name)
     require(
@@ -54,6 +54,6 @@ def require_hidden_sizes(config: Any, *names: str):
 
 
 def require_execution(config: Any):
-  """Refuses options of execution that do not exist."""
+  """Raises ValueError unless the options of `EXECUTION` are valid."""
   require_choice(config, 'parallel_map', parallel.PARALLEL_MAPS)
   require_choice(config, 'resident_data', scanned_program.RESIDENT_DATA)

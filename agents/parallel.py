@@ -1,8 +1,10 @@
-"""The parallel map: runs programs on devices, of one host or of several.
+"""Runs programs on the devices of one or several hosts (docs/msg.md 9.1).
 
-Nothing else knows which of JAX's maps it is. The D devices may be those of H
-hosts that `jax.distributed` has joined: each host's process then runs the same
-lines at the same time, and puts and reads the parts of its own D/H devices.
+Shapes: `D` devices, `H` hosts.
+
+Only this module knows which of JAX's maps is used. If `jax.distributed` has
+connected H hosts, the process of each host runs the same code at the same time
+and handles the D/H devices that are its own.
 """
 
 from typing import Any, Callable, Optional, Sequence, Tuple
@@ -14,7 +16,7 @@ import numpy as np
 
 from . import sharding
 
-# The maps to choose from; they give the same numbers.
+# JAX's maps to choose from. Their results are the same.
 PARALLEL_MAPS = ('pmap', 'shard_map')
 
 
@@ -25,15 +27,15 @@ def compile_program(
   """Compiles a program to run on D devices.
 
   Args:
-    program: maps each device's part of the arguments to what stays on the
-      device and what is the same on all devices.
+    program: maps one device's part of the arguments to a result that stays on
+      the device and a result that is the same on all devices.
     devices: the D devices. With 'shard_map' the result can also be lowered for
       devices that are only described, such as a TPU topology's.
     kind: one of `PARALLEL_MAPS`.
-    donate_argnums: the arguments whose memory the results may take.
+    donate_argnums: arguments whose memory the results may take.
 
   Returns:
-    The same for arguments `[D, ...]`, with results `[D, ...]` and `[...]`.
+    The program for arguments `[D, ...]`, with results `[D, ...]` and `[...]`.
   """
   if kind == 'pmap':
     return jax.pmap(
@@ -45,7 +47,7 @@ def compile_program(
     return jax.tree.map(lambda x: x[None], kept), common
 
   split = split_sharding(devices)
-  # Copies are the same by construction, which the check cannot see.
+  # `check_vma` cannot see that the second result is the same everywhere.
   return jax.jit(
       jax.shard_map(
           on_device, mesh=split.mesh, in_specs=split.spec,
@@ -62,11 +64,11 @@ def split_sharding(devices: Sequence[Any]) -> jax.sharding.NamedSharding:
 
 
 class ParallelMap:
-  """Runs programs on D devices, and puts arrays there and reads them.
+  """Runs programs on D devices, and puts and reads their arrays.
 
-  What a program is given and what it keeps on the devices is `[D, ...]`. By
-  `pmap` each of H hosts sees the `[D/H, ...]` of its own devices of it, and by
-  `shard_map` one array that is spread over all of them.
+  Arguments and results of programs are `[D, ...]`. With `pmap` each host sees
+  the part `[D/H, ...]` of its own devices; with `shard_map` it sees one array
+  over all devices.
 
   Attributes:
     num_devices: D.
@@ -75,22 +77,21 @@ class ParallelMap:
 
   def __init__(self, devices: Optional[Sequence[Any]] = None,
                kind: str = 'pmap'):
-    """Takes the devices.
+    """Initialises the map.
 
     Args:
-      devices: those to run on, the same on each host; by default all of all
-        hosts.
+      devices: where to run, the same list on each host; None is all devices of
+        all hosts.
       kind: one of `PARALLEL_MAPS`.
 
     Raises:
-      ValueError: if there is no such map, or if hosts differ in the number of
-        their devices.
+      ValueError: if there is no such map, or if hosts have different numbers of
+        devices.
     """
     if kind not in PARALLEL_MAPS:
       raise ValueError(
           f'parallel_map={kind!r} is not one of {PARALLEL_MAPS}.')
-    # Neighbours on a host are neighbours here, wherever a device's number
-    # comes from.
+    # Devices of a host must be adjacent, whatever their identifiers are.
     self._devices = sorted(
         devices or jax.devices(), key=lambda d: d.process_index)
     self._kind = kind
@@ -100,9 +101,9 @@ class ParallelMap:
     if len(set(counts.values())) > 1 or (
         self.num_hosts not in (1, jax.process_count())):
       raise ValueError(
-          'Each of the hosts must have the same number of devices in the '
-          f'learner, but of {jax.process_count()} hosts these have '
-          f'{counts} (by number of host).')
+          'All hosts must have the same number of devices in the learner, but '
+          f'their numbers are {counts} (by host, of {jax.process_count()} '
+          'hosts).')
     self._num_local = self.num_devices // self.num_hosts
     self._first_local = hosts.index(
         jax.process_index() if self.num_hosts > 1 else hosts[0])
@@ -115,8 +116,8 @@ class ParallelMap:
   def put(self, tree: Any) -> Any:
     """Puts this host's `[D/H, ...]` on its devices: `[D, ...]` over all."""
     if self._kind == 'pmap':
-      # By the same axis as programs': else newer JAX takes what they return
-      # for another kind of argument, and compiles them twice.
+      # The same axis name as in programs, or newer versions of JAX compile
+      # programs again for the arrays that they return.
       return jax.pmap(lambda x: x, axis_name=sharding.AXIS,
                       devices=self._devices)(tree)
 
@@ -141,8 +142,7 @@ class ParallelMap:
     """Divides this host's rows, `[..., R, ...]` on `axis`, over its devices.
 
     Returns:
-      `[D/H, ..., r, ...]`, r being the least that has room for all; the last
-      devices' rest is zero.
+      `[D/H, ..., r, ...]`, with R padded by zeros to a multiple of D/H.
     """
     rest = -x.shape[axis] % self._num_local
     if rest:
@@ -152,9 +152,9 @@ class ParallelMap:
     return np.stack(np.split(x, self._num_local, axis))
 
   def split_rows(self, tree: Any) -> Any:
-    """Spreads rows over devices: `[T, ...] -> [D, C, ...]`.
+    """Divides rows over devices: `[T, ...] -> [D, C, ...]`.
 
-    C is the least that has room for all; the last devices' rest is zero.
+    T is padded by zeros to a multiple of D.
     """
     def own(x):
       size = -(-len(x) // self.num_devices)
@@ -165,12 +165,12 @@ class ParallelMap:
     return self.put(jax.tree.map(own, tree))
 
   def split(self, tree: Any, is_split: Any) -> Any:
-    """Puts a tree of global shapes on the devices.
+    """Puts arrays of global shapes on the devices.
 
     Args:
-      tree: arrays, those that are split with a leading axis that D divides;
-        each host has all of them, or they are as from `global_arrays`.
-      is_split: tree of bool, like `tree`.
+      tree: whole arrays on each host, or arrays from `global_arrays`.
+      is_split: tree of bool like `tree`: which arrays are split over devices
+        along their first axis, which D must divide.
 
     Returns:
       `[D, M/D, ...]` for split arrays `[M, ...]`, `[D, ...]` for the others.
@@ -186,16 +186,15 @@ class ParallelMap:
     return self.put(jax.tree.map(own, tree, is_split))
 
   def global_arrays(self, tree: Any, is_split: Any) -> Any:
-    """The inverse of `split`, with what is split staying where it is.
+    """The inverse of `split`; split arrays stay on their devices.
 
     Args:
       tree: arrays `[D, ...]`.
-      is_split: tree of bool, like `tree`.
+      is_split: tree of bool like `tree`.
 
     Returns:
-      A `jax.Array` `[M, ...]` over all devices of all hosts for each split
-      array, of which each device holds M/D rows, and NumPy arrays `[...]` for
-      the others.
+      `jax.Array`s `[M, ...]` over the devices of all hosts for split arrays,
+      NumPy arrays `[...]` for the others.
     """
     def join(x, member):
       parts = [shard.data for shard in x.addressable_shards]
@@ -208,10 +207,10 @@ class ParallelMap:
     return jax.tree.map(join, tree, is_split)
 
   def gather(self, tree: Any, is_split: Any) -> Any:
-    """The inverse of `split`, as NumPy arrays on the host.
+    """The inverse of `split`, as whole NumPy arrays on each host.
 
-    Where there are several hosts and something is split, all of them must ask
-    at the same time, and each gets all of it.
+    If there are several hosts and split arrays, all hosts must call this at the
+    same time.
     """
     def get(x):
       if isinstance(x, jax.Array) and self.num_hosts > 1:
@@ -220,10 +219,10 @@ class ParallelMap:
     return jax.tree.map(get, self.global_arrays(tree, is_split))
 
   def assert_is_replicated(self, tree: Any):
-    """Raises AssertionError if devices differ in what they should share.
+    """Raises AssertionError if arrays differ between devices.
 
-    Where there are several hosts, all of them must ask at the same time; they
-    compare checksums of their arrays.
+    If there are several hosts, all of them must call this at the same time;
+    they compare checksums.
 
     Args:
       tree: arrays `[D, ...]`.

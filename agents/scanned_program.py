@@ -13,11 +13,11 @@ from . import metrics as metrics_lib
 from . import parallel
 from . import sharding
 
-# How a resident dataset lies on the devices: each has all of it, or each has
-# its part, and every minibatch is put together from the parts.
+# Whether each device holds the whole resident dataset or a part of it. Parts
+# are exchanged for every minibatch.
 RESIDENT_DATA = ('replicated', 'sharded')
 
-# Runs one gradient step: `step(state, transition [B, ...])`, on each device.
+# One gradient step on each device, `step(state, transition [B, ...])`.
 Step = Callable[[Any, Any], Tuple[Any, metrics_lib.StepMetrics]]
 
 
@@ -25,7 +25,7 @@ class ResidentData(NamedTuple):
   """A dataset on the devices.
 
   Attributes:
-    transitions: `[D, T, ...]`, or `[D, C, ...]` parts of it if it is sharded.
+    transitions: `[D, T, ...]`, or parts `[D, C, ...]` if it is sharded.
     size: T, `[D]`.
   """
   transitions: Any
@@ -47,7 +47,7 @@ def make_programs(
     shard: how critics are divided over devices.
     num_sgd_steps_per_step: S.
     batch_size: B.
-    resident_data: one of `RESIDENT_DATA`; both give the same minibatches.
+    resident_data: one of `RESIDENT_DATA`; minibatches are the same for both.
     num_hosts: H.
 
   Returns:
@@ -91,12 +91,12 @@ def make_programs(
 class Program:
   """Holds a training state on devices and runs S gradient steps per call.
 
-  Everything random comes from the state's key: the same state on the same
+  All randomness comes from the state's key, so that the same state on the same
   devices gives the same bits.
 
   Attributes:
-    num_traces: how often the steps were traced; more than one for each kind of
-      data is a compilation too many.
+    num_traces: number of times that the steps were traced: one for each of
+      `run_resident` and `run_batches`, unless shapes change.
   """
 
   def __init__(
@@ -110,18 +110,18 @@ class Program:
       batch_size: int,
       resident_data: str = 'replicated',
   ):
-    """Puts the state on devices.
+    """Puts the state on the devices.
 
     Args:
       step: one gradient step.
-      state: a NamedTuple of arrays, members unsplit, that has a `key`.
-      is_split: tree of bool, like `state`: which arrays are split over devices
+      state: a NamedTuple of arrays with a field `key`, members `[N, ...]`.
+      is_split: tree of bool like `state`: which arrays are split over devices
         along their first axis.
-      shard: how critics are spread over devices.
+      shard: how critics are divided over devices.
       devices: the D devices to run on.
       num_sgd_steps_per_step: S.
       batch_size: B.
-      resident_data: one of `RESIDENT_DATA`; both give the same minibatches.
+      resident_data: one of `RESIDENT_DATA`; minibatches are the same for both.
     """
     self._is_split = is_split
     self._devices = devices
@@ -144,14 +144,14 @@ class Program:
             devices.num_hosts))
 
   def put_dataset(self, data: Any) -> ResidentData:
-    """Puts a whole dataset `[T, ...]`, which each host has, on the devices."""
+    """Puts a dataset `[T, ...]` on the devices; each host passes all of it."""
     put = (self._devices.split_rows if self._is_sharded
            else self._devices.replicate)
     size = np.asarray(len(data.reward), np.int32)
     return ResidentData(put(data), self._devices.replicate(size))
 
   def run_resident(self, data: ResidentData) -> Dict[str, Any]:
-    """Runs S steps on a dataset from `put_dataset`.
+    """Runs S gradient steps on a dataset from `put_dataset`.
 
     Args:
       data: the dataset.
@@ -163,26 +163,26 @@ class Program:
     return metrics
 
   def run_batches(self, batch: Any) -> Dict[str, Any]:
-    """Runs S steps on S minibatches laid end to end.
+    """Runs S gradient steps on S concatenated minibatches.
 
-    Each device is given a part of the rows, and gets the others' from them.
+    Each device is given a part of the rows and gets the others by a collective.
 
     Args:
-      batch: of each minibatch this host's rows, `[S * B/H, ...]` arrays on the
-        host; the first host has each minibatch's first rows.
+      batch: this host's B/H rows of each minibatch, `[S * B/H, ...]` arrays on
+        the host. Hosts hold the rows of a minibatch in order.
 
     Returns:
-      As `run_resident`.
+      Metrics, as from `run_resident`.
 
     Raises:
-      ValueError: if the batch has another number of rows, or H does not divide
-        B.
+      ValueError: if the batch has another number of rows, or if H does not
+        divide B.
     """
     steps, num_hosts = self._num_sgd_steps_per_step, self._devices.num_hosts
     if self._batch_size % num_hosts:
       raise ValueError(
           f'batch_size={self._batch_size} cannot be divided over {num_hosts} '
-          'hosts, each of which reads its part of the batches; change it.')
+          'hosts; change it.')
     rows = self._batch_size // num_hosts
 
     def to_devices(x):
@@ -200,7 +200,7 @@ class Program:
 
   @property
   def state(self) -> Any:
-    """The training state as NumPy arrays, members unsplit `[N, ...]`."""
+    """The training state as NumPy arrays, members `[N, ...]`."""
     return self._devices.gather(self._state, self._is_split)
 
   @state.setter
@@ -209,16 +209,16 @@ class Program:
 
   @property
   def global_state(self) -> Any:
-    """As `state`, but what is split stays on the devices of all hosts."""
+    """The training state, with split arrays left on their devices."""
     return self._devices.global_arrays(self._state, self._is_split)
 
   def get(self, name: str) -> Any:
-    """One field of the state, as NumPy arrays, members unsplit."""
+    """Returns a field of the state as NumPy arrays, members `[N, ...]`."""
     return self._devices.gather(
         getattr(self._state, name), getattr(self._is_split, name))
 
   def assert_replicated(self):
-    """Raises AssertionError if devices differ in what they should share."""
+    """Raises AssertionError if replicated arrays differ between devices."""
     self._devices.assert_is_replicated(jax.tree.map(
         lambda x, is_split: () if is_split else x,
         self._state, self._is_split))

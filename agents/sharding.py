@@ -1,15 +1,16 @@
-"""How critics are divided over devices, and the collectives.
+"""Division of critics over devices, and all collectives (docs/msg.md 9).
 
-Collectives stand here and nowhere else; `parallel` runs programs of them.
+Shapes: `D` devices, `N` members of which a device holds `n`, `B` batch rows of
+which a device sees `b`, `S` gradient steps.
 
-Each of D devices runs the same program on its part of the critics: N/D members
-and the whole batch (`shard_over='members'`), or all members and B/D rows
+Each device runs the same program on its part of the critics: N/D members and
+the whole batch (`shard_over='members'`), or all members and B/D rows
 (`shard_over='batch'`). Everything else is replicated and stays bit-equal.
 
-Losses never differentiate through a collective. Where a value needs all
-devices, the sum is global going forward and local going backward
-(`_sum_forward`); where many devices use one array, its cotangents are summed
-going backward (`_sum_backward`). Together they give the exact gradient.
+Losses never differentiate through a collective. A value that needs all devices
+is summed over devices in the forward pass only (`_sum_forward`). An array that
+all devices use has its cotangents summed in the backward pass only
+(`_sum_backward`). Together they give the exact gradient.
 """
 
 import dataclasses
@@ -40,7 +41,7 @@ _sum_backward.defvjp(
 
 @dataclasses.dataclass(frozen=True)
 class Shard:
-  """What one device holds of the critics, and how it asks the others.
+  """One device's part of the critics, and collectives with the others.
 
   Attributes:
     num_devices: D.
@@ -61,25 +62,25 @@ class Shard:
 
   @property
   def num_local_members(self) -> int:
-    """n, the members on each device."""
+    """n, the number of members on each device."""
     return self.num_members // (self.num_devices if self._members_split else 1)
 
   @property
   def first_member(self):
-    """The index of this device's first member."""
+    """Index of this device's first member."""
     if not self._members_split:
       return 0
     return jax.lax.axis_index(AXIS) * self.num_local_members
 
   def local_members(self, x: jax.Array) -> jax.Array:
-    """This device's part of an array with members in front, `[N, ...]`."""
+    """Returns this device's part of members: `[N, ...] -> [n, ...]`."""
     if not self._members_split:
       return x
     return jax.lax.dynamic_slice_in_dim(
         x, self.first_member, self.num_local_members)
 
   def local_rows(self, x: jax.Array, axis: int = 0) -> jax.Array:
-    """This device's part of an array with batch rows on `axis`."""
+    """Returns this device's part of the batch rows on `axis`."""
     if not self._batch_split:
       return x
     size = x.shape[axis] // self.num_devices
@@ -96,11 +97,11 @@ class Shard:
     return self.sum_over_members(x) / self.num_members
 
   def min_over_members(self, x: jax.Array) -> jax.Array:
-    """The least of all N members of `[n, ...]`.
+    """Returns the minimum of `[n, ...]` over all N members; differentiable.
 
-    The first of the least members has all of the gradient. It is found by its
-    index: values may differ in their last bits where the compiler computes
-    them once for the minimum and once more for a comparison with it.
+    The first of the smallest members gets the whole gradient. It is found by
+    its index, because the compiler may compute values twice, with different
+    rounding, for the minimum and for a comparison with it.
     """
     index = jnp.argmin(x, axis=0)
     own = jnp.take_along_axis(x, index[None], axis=0)[0]
@@ -111,42 +112,39 @@ class Shard:
     return _sum_forward(jnp.where(owner, own, 0.))
 
   def mean_over_batch(self, x: jax.Array) -> jax.Array:
-    """Averages over devices what is a mean over this device's rows."""
+    """Averages means over each device's rows to the mean over all rows."""
     return jax.lax.pmean(x, AXIS) if self._batch_split else x
 
   def all_members(self, x: jax.Array) -> jax.Array:
-    """All members' values of `[S, n]` means over local rows: `[S, N]`."""
+    """Gathers members' means over local rows: `[S, n] -> [S, N]`."""
     if self._batch_split:
       return jax.lax.pmean(x, AXIS)
     return (jax.lax.all_gather(x, AXIS, axis=1, tiled=True)
             if self._members_split else x)
 
   def all_rows(self, x: jax.Array) -> jax.Array:
-    """All rows' values of local rows: `[S, b] -> [S, B]`."""
+    """Gathers values of batch rows: `[S, b] -> [S, B]`."""
     return (jax.lax.all_gather(x, AXIS, axis=1, tiled=True)
             if self._batch_split else x)
 
   def shared_by_members(self, x: jax.Array) -> jax.Array:
-    """Marks `x` as one array that members on all devices are given.
-
-    Its gradient is then the sum over all members.
-    """
+    """Returns `x`, with a gradient that is summed over all members."""
     return _sum_backward(x) if self._members_split else x
 
   def joint_product(self, x: jax.Array) -> jax.Array:
-    """Completes an inner product over features that devices hold parts of."""
+    """Sums inner products over the features on each device."""
     return _sum_forward(x) if self._members_split else x
 
   def reduce_gradient(self, gradient: Any, member_leaves: Any) -> Any:
-    """Completes the critics' gradient from the devices' parts.
+    """Computes the critics' gradient from that of each device's loss.
 
     Args:
-      gradient: that of this device's part of the loss.
-      member_leaves: tree of bool, like `gradient`: True for arrays that are
-        split over devices, which need nothing from the others.
+      gradient: gradient of this device's part of the loss.
+      member_leaves: tree of bool like `gradient`: which arrays are split over
+        devices and so need no collective.
 
     Returns:
-      The gradient of the loss.
+      The gradient of the whole loss.
     """
     if self._batch_split:
       return jax.lax.pmean(gradient, AXIS)
@@ -169,8 +167,8 @@ def make_shard(critic: Any, batch_size: int, num_devices: int) -> Shard:
     The division.
 
   Raises:
-    ValueError: if D does not divide what is to be divided; the message lists
-      the numbers that would do.
+    ValueError: if D does not divide the members or the batch; the message lists
+      valid numbers of devices.
   """
   if critic.shard_over == 'batch':
     return divide_batch(batch_size, num_devices, critic.num_members)
@@ -180,7 +178,7 @@ def make_shard(critic: Any, batch_size: int, num_devices: int) -> Shard:
 
 def divide_batch(
     batch_size: int, num_devices: int, num_members: int = 1) -> Shard:
-  """Divides the batch over devices; raises ValueError if that leaves a rest."""
+  """Divides the batch; raises ValueError unless D divides B."""
   _check_divides(num_devices, 'batch_size', batch_size)
   return Shard(num_devices, num_members, 'batch')
 
@@ -194,16 +192,16 @@ def _check_divides(num_devices: int, name: str, size: int):
 
 
 def all_rows_of_minibatches(tree: Any, batch_size: int, num_hosts: int) -> Any:
-  """Puts minibatches together from the rows that each device was given.
+  """Gathers whole minibatches from the rows on each device.
 
   Args:
-    tree: on each device, `[S, b, ...]` rows of S minibatches, of which a host's
-      last devices may hold some too many.
+    tree: rows of S minibatches on each device, `[S, b, ...]`; the last rows of
+      each host may be padding.
     batch_size: B.
-    num_hosts: H; each has B/H rows of each minibatch.
+    num_hosts: H; each host has B/H rows of each minibatch.
 
   Returns:
-    The same on all devices: `[S, B, ...]`, rows in the order of hosts.
+    The minibatches, `[S, B, ...]`, the same on all devices.
   """
   def gather(x):
     rows = jnp.moveaxis(jax.lax.all_gather(x, AXIS), 0, 1)  # [S, D, b, ...]
@@ -215,15 +213,15 @@ def all_rows_of_minibatches(tree: Any, batch_size: int, num_hosts: int) -> Any:
 
 
 def take_rows(tree: Any, rows: jax.Array) -> Any:
-  """Takes rows of arrays whose rows are split over devices.
+  """Takes rows of arrays whose rows are divided over devices.
 
   Args:
-    tree: on each device, C rows `[C, ...]` of numbers.
-    rows: indices into the `D * C` rows, the same on all devices, `[B]`.
+    tree: C rows on each device, `[C, ...]`.
+    rows: indices into all `D * C` rows, the same on all devices, `[B]`.
 
   Returns:
-    The rows, the same on all devices: `[B, ...]`. Each comes from one device,
-    and the others add zeros to it.
+    The rows, `[B, ...]`, the same on all devices. Each row is the sum of the
+    row of the device that holds it and zeros of the others.
   """
   def own(x):
     size = x.shape[0]

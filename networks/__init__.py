@@ -1,4 +1,4 @@
-"""Policies and critic ensembles; plain JAX and Haiku."""
+"""Policies and critic ensembles in JAX and Haiku (docs/msg.md 4 and 5)."""
 
 from .critic import CriticEnsemble
 from .critic import CriticOutput
@@ -10,3 +10,8 @@ from .factory import make_policy
 from .initializers import INIT_TYPES
 from .policy import PolicyNetwork
 from .tanh_normal import TanhNormal
+
+__all__ = (
+    'ENSEMBLE_METHODS', 'INIT_TYPES', 'CriticEnsemble', 'CriticOutput',
+    'MSGNetworks', 'PolicyNetwork', 'TanhNormal', 'make_critic', 'make_policy',
+    'with_heads')

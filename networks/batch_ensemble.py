@@ -13,12 +13,15 @@ from . import members
 # The only parameter of a layer that its members share.
 _SHARED = 'w'
 
+# Lower bound of the log-temperature in the reference implementation.
+_MIN_LOG_ALPHA = -20.
+
 
 class BatchEnsembleLinear(hk.Module):
-  """One member of `y = γ * (W (α * x)) + b`.
+  """One member's layer, `y = gamma * (W (alpha * x)) + b` (docs/msg.md 4.6).
 
-  The MSG specification, section 1.8: W is shared, while the input vector α, the
-  output vector γ (both random signs at first) and the bias b are the member's.
+  All members share W. Each has its own alpha and gamma, initially random signs,
+  and its own bias b.
   """
 
   def __init__(self, output_size: int, w_init, name=None):
@@ -47,7 +50,7 @@ def make_batch_ensemble(
     init: initializers.Initializers,
     batch_split: bool = True,
 ) -> critic.CriticEnsemble:
-  """An MLP of batch-ensemble layers (the MSG specification, section 1.8).
+  """Makes an MLP of batch-ensemble layers (docs/msg.md 4.6).
 
   Args:
     observation_size: O.
@@ -55,7 +58,7 @@ def make_batch_ensemble(
     num_members: N.
     hidden_sizes: widths of the hidden ReLU layers.
     init: weight initialisers.
-    batch_split: each member trains on B/N rows of its own, else on all of them.
+    batch_split: whether members train on B/N different rows each, else on all.
 
   Returns:
     The ensemble; shared matrices are replicated over devices.
@@ -97,4 +100,5 @@ def make_batch_ensemble(
       member_leaves=member_leaves,
       shard_over='members',
       member_batches='split' if batch_split else 'same',
-      independent_samples=True)
+      independent_samples=True,
+      min_log_alpha=_MIN_LOG_ALPHA)

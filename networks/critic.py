@@ -1,4 +1,4 @@
-"""What every critic ensemble looks like to the agent.
+"""The interface between critic ensembles and the agent (docs/msg.md 4.1).
 
 Shapes: `N` members in all, `n` members on one device, `B` batch rows, `O`
 observation, `A` action, `K` heads per member (2 with double Q-learning, else
@@ -15,25 +15,25 @@ Params = Any
 
 
 class CriticOutput(NamedTuple):
-  """The values of a batch and the features they were read from.
+  """Values of a batch and the features from which they are computed.
 
   Attributes:
     q: action values, `[n, B, K]`.
-    features: last hidden activations: `[n, B, F]` where members have features
-      of their own, `[1, B, F]` where they share them.
+    features: last hidden activations, `[n, B, F]`, or `[1, B, F]` if members
+      share them.
   """
   q: jax.Array
   features: jax.Array
 
 
 def all_members(params: Params, num_devices: int) -> Params:
-  """Marks every array as one that carries members on its leading axis."""
+  """Returns a tree of True: every array has members on its first axis."""
   del num_devices
   return jax.tree.map(lambda _: True, params)
 
 
 def no_members(params: Params, num_devices: int) -> Params:
-  """Marks every array as shared by all members."""
+  """Returns a tree of False: members share every array."""
   del num_devices
   return jax.tree.map(lambda _: False, params)
 
@@ -42,28 +42,31 @@ def no_members(params: Params, num_devices: int) -> Params:
 class CriticEnsemble:
   """N critics as pure functions over one tree of parameters.
 
-  This is all that the agent knows of a variant. A new variant is a function
-  that returns one of these (`networks/README.md` writes one).
+  The agent knows nothing else about a variant. A new variant is a function that
+  returns a `CriticEnsemble`; `networks/README.md` has an example.
 
   Attributes:
     num_members: N.
     init: draws the parameters of all members, `init(key) -> params`.
-    apply: evaluates the members that `params` holds,
+    apply: evaluates the members in `params`,
       `apply(params, observation, action, first_member) -> CriticOutput`.
-      Observation and action are `[B, ...]` where all members see the same, or
-      `[n, B, ...]`. `first_member` is the index of the first member held.
+      Observation and action are `[B, ...]` if members share them, else
+      `[n, B, ...]`. `first_member` is the index of the first of the n members.
     member_leaves: `member_leaves(params, num_devices) -> tree of bool`: which
-      arrays have the N members (or a multiple that `num_devices` divides) on
-      their leading axis and are split over devices; the others are replicated.
+      arrays are split over devices along their first axis, which has N entries
+      or another number that `num_devices` divides. The others are replicated.
     shard_over: 'members' (each device holds N/D members and sees the whole
       batch) or 'batch' (each device holds all members and sees B/D rows).
     member_batches: 'same' (all members see the same rows), 'shuffled' (half of
-      the rows are permuted for each member) or 'split' (each member sees B/N
-      rows of its own).
+      the rows are permuted for each member) or 'split' (members see B/N
+      different rows each).
     independent_samples: whether each member draws its own policy actions.
-    loss_reduction: 'sum' gives each member the gradient of its own loss;
-      'mean' that of the mean over members.
-    representation: 'per_member', 'joint', or None where SASS is not defined.
+    loss_reduction: 'sum' gives each member the gradient of its own loss, 'mean'
+      the gradient of the mean over members.
+    representation: features that SASS compares: 'per_member', 'joint', or None
+      if there are none.
+    min_log_alpha: lower bound of the logarithm of the entropy temperature that
+      the policy adapts with these critics; None is no bound.
   """
   num_members: int
   init: Callable[[jax.Array], Params]
@@ -74,17 +77,18 @@ class CriticEnsemble:
   independent_samples: bool = False
   loss_reduction: str = 'mean'
   representation: Optional[str] = None
+  min_log_alpha: Optional[float] = None
 
 
 def with_heads(single: CriticEnsemble, num_heads: int) -> CriticEnsemble:
   """Gives each member `num_heads` independent copies of its network.
 
   Args:
-    single: an ensemble whose values are `[n, B, 1]`.
-    num_heads: K; 2 is double Q-learning.
+    single: an ensemble with values `[n, B, 1]`.
+    num_heads: K; 2 is double Q-learning (docs/msg.md 4.7).
 
   Returns:
-    The ensemble with values `[n, B, K]` and the heads' features concatenated.
+    An ensemble with values `[n, B, K]` and the heads' features concatenated.
   """
 
   def init(key):

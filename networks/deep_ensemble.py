@@ -1,4 +1,4 @@
-"""Deep ensembles: N critics that share nothing."""
+"""Deep ensembles: N critics without shared parameters."""
 
 from typing import Sequence
 
@@ -18,7 +18,20 @@ def make_deep_ensemble(
     random_init: bool = False,
     init_scale: float = 1.0,
 ) -> critic.CriticEnsemble:
-  """N separate MLPs (the MSG specification, sections 1.3 and 2.2)."""
+  """Makes N separate MLPs (docs/msg.md 4.2).
+
+  Args:
+    observation_size: O.
+    action_size: A.
+    num_members: N.
+    hidden_sizes: widths of the hidden ReLU layers.
+    init: weight initialisers.
+    random_init: whether each member draws its own initialiser instead.
+    init_scale: multiplies the variance of drawn initialisers.
+
+  Returns:
+    The ensemble, whose members are divided over devices.
+  """
   network = mlp_critic.make(hidden_sizes, 1, init, random_init, init_scale)
 
   def init_fn(key):

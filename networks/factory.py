@@ -1,4 +1,4 @@
-"""Puts a policy and a critic ensemble together."""
+"""Makes policies and critic ensembles by name."""
 
 from typing import NamedTuple, Sequence
 
@@ -19,8 +19,8 @@ class MSGNetworks(NamedTuple):
   """The networks of an MSG agent.
 
   Attributes:
-    policy: a tanh-Gaussian policy.
-    critic: N critics.
+    policy: the tanh-Gaussian policy.
+    critic: the N critics.
   """
   policy: policy.PolicyNetwork
   critic: critic.CriticEnsemble
@@ -44,32 +44,32 @@ def make_critic(
     tree_width: int = 256,
     batch_split: bool = True,
 ) -> critic.CriticEnsemble:
-  """Builds the critics of a variant.
+  """Makes the critics of a variant (docs/msg.md 4).
 
   Args:
     observation_size: O.
     action_size: A.
-    ensemble_method: one of `ENSEMBLE_METHODS`. 'mimo' without tiles is
-      'multi_head'.
+    ensemble_method: one of `ENSEMBLE_METHODS`; 'multi_head' is 'mimo' without
+      tiles.
     ensemble_size: N.
-    hidden_sizes: widths of the hidden layers (trees have `tree_width`).
-    use_double_q: two independent networks for each member.
+    hidden_sizes: widths of the hidden layers; trees use `tree_width`.
+    use_double_q: whether each member has two independent networks.
     networks_init_type: see `initializers.make`.
     critic_init_scale: multiplies the variance of the initial weights.
-    critic_random_init: each deep-ensemble member draws its initialiser.
+    critic_random_init: whether each deep-ensemble member draws its initialiser.
     mimo_using_obs_tile: see `mimo.make_mimo`.
     mimo_using_act_tile: see `mimo.make_mimo`.
     tree_branching: see `tree_ensemble.make_tree_ensemble`.
-    tree_depth: likewise; `tree_branching ** tree_depth` is N.
-    tree_width: likewise.
+    tree_depth: see `tree_ensemble.make_tree_ensemble`.
+    tree_width: see `tree_ensemble.make_tree_ensemble`.
     batch_split: see `batch_ensemble.make_batch_ensemble`.
 
   Returns:
     The ensemble.
 
   Raises:
-    ValueError: if there is no such method, or if the tree does not have
-      `ensemble_size` leaves.
+    ValueError: if there is no such method, or if a tree has another number of
+      leaves than `ensemble_size`.
   """
   init = initializers.make(networks_init_type, critic_init_scale)
   sizes = (observation_size, action_size)
@@ -108,7 +108,18 @@ def make_policy(
     networks_init_type: str = 'glorot_also_dist',
     min_scale: float = 1e-2,
 ) -> policy.PolicyNetwork:
-  """Builds the policy; see `policy.make_policy`."""
+  """Makes the policy (docs/msg.md 5.1).
+
+  Args:
+    observation_size: O.
+    action_size: A.
+    hidden_sizes: widths of the hidden ReLU layers.
+    networks_init_type: see `initializers.make`.
+    min_scale: smallest scale of the Gaussian.
+
+  Returns:
+    The policy.
+  """
   return policy.make_policy(
       observation_size, action_size, tuple(hidden_sizes),
       initializers.make(networks_init_type), min_scale)

@@ -1,4 +1,4 @@
-"""Weight initialisers by name (the MSG specification, section 2.3)."""
+"""Weight initialisers by name (docs/msg.md 5.3)."""
 
 from typing import NamedTuple, Optional
 
@@ -8,11 +8,11 @@ import jax.numpy as jnp
 
 
 class Initializers(NamedTuple):
-  """Weight initialisers; all biases start at zero.
+  """Weight initialisers; biases start at zero.
 
   Attributes:
-    layer: of hidden layers and of the critics' outputs.
-    policy_head: of the policy's location and scale.
+    layer: for hidden layers and the critics' outputs.
+    policy_head: for the policy's location and scale.
   """
   layer: hk.initializers.Initializer
   policy_head: hk.initializers.Initializer
@@ -22,7 +22,7 @@ INIT_TYPES = ('glorot_also_dist', 'glorot_except_dist', 'he_normal')
 
 
 def make(networks_init_type: str, scale: float = 1.0) -> Initializers:
-  """Returns the initialisers of that name.
+  """Returns the initialisers with that name.
 
   Args:
     networks_init_type: one of `INIT_TYPES`.
@@ -47,18 +47,23 @@ def make(networks_init_type: str, scale: float = 1.0) -> Initializers:
 
 
 class RandomVarianceScaling:
-  """Variance scaling whose scale, fan and distribution are drawn at random.
+  """Variance scaling with random scale, fan and distribution.
 
-  With `critic_random_init` each member draws one: scale ~ U(0.5, 2), fan in
-  {in, out, average}, distribution in {truncated normal, normal, uniform}.
-  The choice is an array, so it can be made under `vmap`.
+  The scale is drawn from U(0.5, 2), the fan from {in, out, average} and the
+  distribution from {truncated normal, normal, uniform}. All three are arrays,
+  so that the choice works under `vmap`.
   """
 
-  # The spread of a standard normal that is cut at two deviations.
+  # Standard deviation of a standard normal truncated at two deviations.
   _TRUNCATED_STDDEV = 0.87962566103423978
 
   def __init__(self, key: Optional[jax.Array], scale: float = 1.0):
-    """Draws the scaling; `key` may be None where nothing is initialised."""
+    """Draws the scaling.
+
+    Args:
+      key: consumed; None if the object will not be called.
+      scale: multiplies the variance.
+    """
     if key is None:
       return
     scale_key, fan_key, distribution_key = jax.random.split(key, 3)

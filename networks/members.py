@@ -1,22 +1,40 @@
-"""How the members on one device are run: side by side or one after another.
+"""Runs the members on one device, sequentially or in parallel.
 
-The choice per platform stands here and nowhere else. On a CPU a member's
-matrices stay in cache and its products run at full rate when members take
-turns; accelerators want one batched product for all of them.
+On a CPU a member's matrices stay in the cache when members take turns.
+Accelerators are faster with one batched product for all members.
 """
 
-from typing import Any, Callable
+import contextlib
+import contextvars
+from typing import Any, Callable, Optional
 
 import jax
 
-# None: by platform. Tests and benchmarks set it to compare the two.
-SEQUENTIAL = None
+_forced_order = contextvars.ContextVar('forced_order', default=None)
+
+
+@contextlib.contextmanager
+def force_order(order: Optional[str]):
+  """Makes `map_members` ignore the platform, to compare both orders.
+
+  Args:
+    order: 'sequential' or 'parallel', for what is traced within the context;
+      None changes nothing.
+  """
+  token = _forced_order.set(order)
+  try:
+    yield
+  finally:
+    _forced_order.reset(token)
 
 
 def map_members(network: Callable[..., Any], params: Any,
                 observation: jax.Array, action: jax.Array,
                 member_leaves: Any = None) -> Any:
   """Applies one member's network to each member on this device.
+
+  Members run sequentially where the program is compiled for a CPU, else in
+  parallel. Both orders give the same values up to rounding.
 
   Args:
     network: `network(params, observation [B, O], action [B, A])`.
@@ -31,25 +49,27 @@ def map_members(network: Callable[..., Any], params: Any,
   """
   if member_leaves is None:
     member_leaves = jax.tree.map(lambda _: True, params)
-  sequential = (
-      jax.default_backend() == 'cpu' if SEQUENTIAL is None else SEQUENTIAL)
-  if not sequential:
-    in_axes = (jax.tree.map(lambda member: 0 if member else None,
-                            member_leaves),
-               0 if observation.ndim == 3 else None,
-               0 if action.ndim == 3 else None)
-    return jax.vmap(network, in_axes)(params, observation, action)
-
-  # Shared arguments are closed over, so the loop carries only members' own.
-  leaves, structure = jax.tree.flatten((params, observation, action))
+  args = (params, observation, action)
+  leaves, structure = jax.tree.flatten(args)
   is_member = jax.tree.leaves(
       (member_leaves, observation.ndim == 3, action.ndim == 3))
-  own = [leaf for leaf, member in zip(leaves, is_member) if member]
 
-  def run_one(own_leaves):
-    own_leaves = iter(own_leaves)
-    return network(*jax.tree.unflatten(structure, [
-        next(own_leaves) if member else leaf
-        for leaf, member in zip(leaves, is_member)]))
+  def sequential(*leaves):
+    # Shared arrays are closed over, so that the loop carries members' alone.
+    def run_one(own):
+      own = iter(own)
+      return network(*jax.tree.unflatten(structure, [
+          next(own) if member else leaf
+          for leaf, member in zip(leaves, is_member)]))
+    return jax.lax.map(
+        run_one, [leaf for leaf, member in zip(leaves, is_member) if member])
 
-  return jax.lax.map(run_one, own)
+  def parallel(*leaves):
+    return jax.vmap(
+        lambda *leaves: network(*jax.tree.unflatten(structure, leaves)),
+        [0 if member else None for member in is_member])(*leaves)
+
+  order = _forced_order.get()
+  if order is not None:
+    return {'sequential': sequential, 'parallel': parallel}[order](*leaves)
+  return jax.lax.platform_dependent(*leaves, cpu=sequential, default=parallel)

@@ -1,4 +1,4 @@
-"""MIMO: one network whose inputs and outputs hold all N members."""
+"""MIMO: one network with the inputs and outputs of all N members."""
 
 from typing import Sequence
 
@@ -10,12 +10,15 @@ from . import mlp_critic
 
 
 def _as_block(x, num_members, tile):
-  """Lays members' inputs side by side: `[N, B, X]` or `[B, X]` -> `[B, NX]`.
+  """Concatenates members' inputs.
 
   Args:
-    x: one input for all members `[B, X]`, or one for each `[N, B, X]`.
+    x: inputs, `[N, B, X]`, or `[B, X]` if members share them.
     num_members: N.
-    tile: whether the network has a block of N inputs; else x is passed on.
+    tile: whether the network has one input per member.
+
+  Returns:
+    `[B, N * X]`, or `[B, X]` if shared inputs are not tiled.
   """
   if x.ndim == 3:
     return jnp.swapaxes(x, 0, 1).reshape(x.shape[1], -1)
@@ -32,11 +35,11 @@ def make_mimo(
     tile_observations: bool = True,
     tile_actions: bool = True,
 ) -> critic.CriticEnsemble:
-  """One MLP with N outputs (the MSG specification, sections 1.5 and 1.6).
+  """Makes one MLP with N outputs (docs/msg.md 4.4 and 4.5).
 
-  With both blocks tiled, members train on shuffled rows of their own. A block
-  that is not tiled has room for one pair only, so that members must then see
-  the same rows; with neither, this is the multi-head ensemble.
+  If both inputs are tiled, members train on differently shuffled rows. An input
+  that is not tiled has room for one row only, so that members must see the same
+  rows. Without tiles this is the multi-head ensemble.
 
   Args:
     observation_size: O.
@@ -44,11 +47,11 @@ def make_mimo(
     num_members: N.
     hidden_sizes: widths of the hidden ReLU layers.
     init: weight initialisers.
-    tile_observations: give each member its block of the observation input.
-    tile_actions: likewise for the actions.
+    tile_observations: whether the input has one observation per member.
+    tile_actions: whether the input has one action per member.
 
   Returns:
-    The ensemble, its batch sharded over devices.
+    The ensemble, whose batch is divided over devices.
   """
   network = mlp_critic.make(hidden_sizes, num_members, init)
   observation_inputs = observation_size * (

@@ -1,4 +1,4 @@
-"""The plain critic network that several ensembles are made of."""
+"""The critic network that several ensembles use."""
 
 from typing import Sequence
 
@@ -16,17 +16,17 @@ def make(
     random_init: bool = False,
     init_scale: float = 1.0,
 ) -> hk.Transformed:
-  """Concatenates (s, a) and runs an MLP (the MSG specification, section 2.2).
+  """Makes an MLP on the concatenated (s, a) (docs/msg.md 5.2).
 
   Args:
     hidden_sizes: widths of the hidden ReLU layers.
-    num_outputs: values read from the last hidden layer.
+    num_outputs: number of values.
     init: weight initialisers.
-    random_init: draw the initialiser at random instead, once per network.
-    init_scale: multiplies the variance of a random initialiser.
+    random_init: whether to draw the initialiser instead, once per network.
+    init_scale: multiplies the variance of a drawn initialiser.
 
   Returns:
-    A transformed function of (observation `[B, O]`, action `[B, A]`) that gives
+    A transformed function that maps observation `[B, O]` and action `[B, A]` to
     values `[B, num_outputs]` and the last hidden activations `[B, F]`.
   """
 
@@ -46,7 +46,7 @@ def make(
 
 def init_stacked(network: hk.Transformed, key: jax.Array, num_members: int,
                  observation_size: int, action_size: int) -> hk.Params:
-  """Initialises `num_members` copies with keys of their own, `[N, ...]`."""
+  """Initialises N copies with different keys: parameters `[N, ...]`."""
   observation = jnp.zeros((1, observation_size))
   action = jnp.zeros((1, action_size))
   return jax.vmap(network.init, in_axes=(0, None, None))(

@@ -1,4 +1,4 @@
-"""The policy: an MLP with a tanh-squashed Gaussian on top."""
+"""The policy: an MLP that gives a tanh-squashed Gaussian (docs/msg.md 5.1)."""
 
 from typing import Callable, NamedTuple, Sequence
 
@@ -28,7 +28,7 @@ def make_policy(
     init: initializers.Initializers,
     min_scale: float,
 ) -> PolicyNetwork:
-  """Builds the policy of the MSG specification, section 2.1.
+  """Makes the policy (docs/msg.md 5.1).
 
   Args:
     observation_size: O.
@@ -58,7 +58,7 @@ def make_policy(
 
 
 def sample_fn(network: PolicyNetwork):
-  """Makes `fn(params, key, observation [..., O])` that samples `[..., A]`."""
+  """Makes `fn(params, key, observation [..., O])`: a sample, `[..., A]`."""
   def sample(params, key, observation):
     distribution = network.apply(params, observation)
     return tanh_normal.sample(
@@ -67,7 +67,7 @@ def sample_fn(network: PolicyNetwork):
 
 
 def mode_fn(network: PolicyNetwork):
-  """Makes `fn(params, key, observation [..., O])`: the squashed mean."""
+  """Makes `fn(params, key, observation [..., O])`: the mode, `[..., A]`."""
   def mode(params, key, observation):
     del key
     return tanh_normal.mode(network.apply(params, observation))

@@ -1,7 +1,7 @@
-"""A diagonal Gaussian squashed by tanh, as pure functions over (loc, scale).
+"""A diagonal Gaussian squashed by tanh, as pure functions (docs/msg.md 5.1).
 
-Follows the densities of Acme's `TanhTransformedDistribution` (the MSG
-specification, section 2.1) without depending on TensorFlow Probability.
+Densities are those of Acme's `TanhTransformedDistribution`, without a
+dependency on TensorFlow Probability.
 """
 
 from typing import NamedTuple
@@ -10,13 +10,13 @@ import jax
 import jax.numpy as jnp
 from jax.scipy import stats
 
-# Actions nearer to the bounds than this share the mass of the Gaussian's tail,
-# which keeps the log-probability and its gradient finite.
+# Actions beyond this bound have the mean density of the tail, which keeps the
+# log-probability and its gradient finite.
 _THRESHOLD = 0.999
 
 
 class TanhNormal(NamedTuple):
-  """Parameters of the Gaussian before the squashing.
+  """Parameters of the Gaussian before squashing.
 
   Attributes:
     loc: `[..., A]`.
@@ -42,10 +42,10 @@ def mode(distribution: TanhNormal) -> jax.Array:
 
 
 def _log_tail(z: jax.Array) -> jax.Array:
-  """Log of a standard normal's mass above `z`.
+  """Logarithm of a standard normal's mass above `z`.
 
-  Far out by its asymptotic series: there JAX derives it from a difference of
-  two large numbers, and the gradient is wrong by orders of magnitude.
+  Above 10 it is the asymptotic series. JAX differentiates `logsf` there as a
+  difference of two large numbers, which is wrong by orders of magnitude.
   """
   is_far = z > 10.
   x = jnp.where(is_far, z, 10.)

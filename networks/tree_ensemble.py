@@ -1,4 +1,4 @@
-"""Tree deep ensembles: members share the layers near the root."""
+"""Tree deep ensembles: members share layers near the root."""
 
 import haiku as hk
 import jax
@@ -17,10 +17,10 @@ def make_tree_ensemble(
     width: int,
     init: initializers.Initializers,
 ) -> critic.CriticEnsemble:
-  """A tree of ReLU layers with one linear value per leaf.
+  """Makes a tree of ReLU layers with one output per leaf (docs/msg.md 4.3).
 
-  The MSG specification, section 1.7. Level l has `branching ** (l + 1)` nodes;
-  member i descends through node `i // branching ** (depth - 1 - l)`.
+  Level l has `branching ** (l + 1)` nodes; member i uses node
+  `i // branching ** (depth - 1 - l)`.
 
   Args:
     observation_size: O.
@@ -31,19 +31,19 @@ def make_tree_ensemble(
     init: weight initialisers.
 
   Returns:
-    The ensemble, sharded by branch. Levels with fewer nodes than devices (or a
-    number that the devices do not divide) are replicated.
+    The ensemble, whose branches are divided over devices. Levels with a number
+    of nodes that D does not divide are replicated.
   """
   num_members = branching ** depth
 
   def init_weights(key, shape):
-    # Haiku's initialisers draw from the key of the transform they run in.
+    # Haiku's initialisers take their key from the enclosing transform.
     layer = hk.transform(lambda: hk.get_parameter('w', shape, init=init.layer))
     return jax.tree.leaves(layer.init(key))[0]
 
   def init_level(key, num_parents, inputs):
-    # A parent's children are one wide layer split into branches, and so are
-    # drawn with the fan of the wide layer.
+    # A parent's children are drawn as one wide layer, with its fan, and then
+    # split into branches.
     keys = jax.random.split(key, num_parents)
     wide = jax.vmap(
         lambda k: init_weights(k, (inputs, branching * width)))(keys)
@@ -68,7 +68,7 @@ def make_tree_ensemble(
     is_sharded = leaves['w'].shape[0] < num_members
 
     def first_node(level, num_nodes):
-      """The first of the level's nodes that this device holds."""
+      """Index of this device's first node of the level."""
       total = branching ** (level + 1)
       return first_member * total // num_members if num_nodes < total else 0
 

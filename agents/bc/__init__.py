@@ -2,6 +2,8 @@
 
 from .config import BCConfig
 
+__all__ = ('BCConfig', 'BCLearner')
+
 
 def __getattr__(name):
   if name == 'BCLearner':

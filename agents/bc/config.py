@@ -7,11 +7,11 @@ from .. import option_checks
 from ... import networks
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(frozen=True)
 class BCConfig:
   """Configuration options for behaviour cloning.
 
-  Defaults are the reference's (the MSG specification, section 3.4).
+  Defaults are those of the reference implementation; see docs/msg.md 11.3.
 
   Attributes:
     policy_lr: learning rate.
@@ -20,14 +20,14 @@ class BCConfig:
     num_sgd_steps_per_step: S, gradient steps per learner step.
     actor_network_hidden_sizes: hidden layers of the policy.
     networks_init_type: see `networks.initializers.make`.
-    eval_mode: 'mode' or 'sample'; None is 'mode', as in the reference.
+    eval_mode: how evaluators act: 'mode' or 'sample'; None is 'mode'.
     parallel_map: how JAX runs one program on all devices, 'pmap' or
       'shard_map'.
-    resident_data: whether each device holds the whole dataset, 'replicated',
-      or its part of it, 'sharded', for datasets too large for one device.
+    resident_data: 'replicated' puts the whole dataset on each device,
+      'sharded' a part of it, for datasets too large for one device.
 
   Raises:
-    ValueError: naming option and value, if one makes no sense.
+    ValueError: if an option has an invalid value; the message names both.
   """
   policy_lr: float = 1e-4
   loss: str = 'mle'
@@ -42,10 +42,12 @@ class BCConfig:
   def __post_init__(self):
     option_checks.require_choice(self, 'loss', ('mle', 'mse'))
     option_checks.require_choice(self, 'eval_mode', (None, 'mode', 'sample'))
-    option_checks.require_choice(self, 'networks_init_type', networks.INIT_TYPES)
+    option_checks.require_choice(
+        self, 'networks_init_type', networks.INIT_TYPES)
     option_checks.require_execution(self)
     option_checks.require_positive(self, 'policy_lr')
-    option_checks.require_counts(self, 1, 'batch_size', 'num_sgd_steps_per_step')
+    option_checks.require_counts(
+        self, 1, 'batch_size', 'num_sgd_steps_per_step')
     option_checks.require_hidden_sizes(self, 'actor_network_hidden_sizes')
 
   @property

@@ -1,6 +1,6 @@
-"""The gradient step of behaviour cloning; rows are spread over devices.
+"""The gradient step of behaviour cloning (docs/msg.md 10.1).
 
-Shapes: `B` batch rows, `A` action.
+Shapes: `B` batch rows, which are divided over devices.
 """
 
 from typing import Any, NamedTuple
@@ -17,7 +17,14 @@ from ...networks import tanh_normal
 
 
 class TrainingState(NamedTuple):
-  """Policy, its optimiser, the key, and the gradient steps done."""
+  """Everything that a gradient step reads and writes.
+
+  Attributes:
+    policy_params: parameters of the policy.
+    policy_opt_state: state of its optimiser.
+    key: source of all randomness; the learner draws minibatches from it.
+    steps: number of gradient steps done, `[]`.
+  """
   policy_params: Any
   policy_opt_state: Any
   key: jax.Array
@@ -26,7 +33,7 @@ class TrainingState(NamedTuple):
 
 def init_state(key: jax.Array, policy: networks_lib.PolicyNetwork,
                optimizer: optax.GradientTransformation) -> TrainingState:
-  """The state before the first gradient step."""
+  """Returns the state before the first gradient step."""
   policy_key, key = jax.random.split(key)
   params = policy.init(policy_key)
   return TrainingState(
@@ -37,7 +44,17 @@ def make_update_step(policy: networks_lib.PolicyNetwork,
                      config: bc_config.BCConfig,
                      optimizer: optax.GradientTransformation,
                      shard: sharding.Shard):
-  """Makes `step(state, transition [B, ...]) -> (state, StepMetrics)`."""
+  """Makes one gradient step as it runs on each device.
+
+  Args:
+    policy: the policy.
+    config: the agent's options.
+    optimizer: the policy's optimiser.
+    shard: how the batch is divided over devices.
+
+  Returns:
+    `step(state, transition [B, ...]) -> (state, StepMetrics)`.
+  """
 
   def loss_fn(params, observation, action):
     distribution = policy.apply(params, observation)

@@ -1,13 +1,17 @@
-"""MSG agent.
+"""MSG, and CQL and SAC-N as settings of the same learner.
 
-The learner needs Acme and is imported on first use, so that networks, losses
-and the gradient step run where Acme is not installed.
+The learner needs Acme and is imported on first use, so that losses and the
+gradient step run without Acme.
 """
 
 from .baselines import CQLConfig
 from .baselines import SACNConfig
 from .config import BatchEnsembleMSGConfig
 from .config import MSGConfig
+
+__all__ = (
+    'BatchEnsembleMSGConfig', 'CQLConfig', 'MSGConfig', 'MSGLearner',
+    'SACNConfig')
 
 
 def __getattr__(name):

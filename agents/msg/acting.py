@@ -1,6 +1,6 @@
-"""How an MSG agent acts (the MSG specification, section 1.10).
+"""Policies for acting and evaluation (docs/msg.md 7.1 and 7.2).
 
-Shapes: `B` observations, `O` their size, `A` action, `C` candidates.
+Shapes: `B` observations of size `O`, `A` action.
 """
 
 from typing import Sequence
@@ -22,13 +22,14 @@ def make_policy(networks: networks_lib.MSGNetworks, mode: str,
 
   Args:
     networks: policy and critics.
-    mode: 'sample', 'mode' (the squashed mean) or 'q_filter': of actions from
-      the policy and as many uniform ones, the one with the highest lower
-      confidence bound.
+    mode: 'sample', 'mode' (the squashed mean) or 'q_filter': the action with
+      the highest lower confidence bound among `config.num_eval_samples` samples
+      of the policy and as many uniform actions.
     config: the agent's options.
 
   Returns:
-    The policy; its params are those of `variable_names(mode)`.
+    The policy; its `params` are the variables that `variable_names(mode)`
+    lists.
   """
   if mode == 'mode':
     return policy_lib.mode_fn(networks.policy)
@@ -60,5 +61,5 @@ def make_policy(networks: networks_lib.MSGNetworks, mode: str,
 
 
 def variable_names(mode: str) -> Sequence[str]:
-  """The variables whose values are the params of a policy of that mode."""
+  """Returns the learner's variables that a policy of this mode needs."""
   return ('policy', 'critic') if mode == 'q_filter' else ('policy',)

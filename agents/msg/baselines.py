@@ -1,4 +1,4 @@
-"""Rivals of MSG, as settings of the same learner."""
+"""Baselines that are settings of the MSG learner (docs/msg.md 10)."""
 
 import dataclasses
 from typing import Optional, Sequence
@@ -6,13 +6,14 @@ from typing import Optional, Sequence
 from . import config
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(frozen=True)
 class CQLConfig(config.MSGConfig):
-  """Conservative Q-learning with two critics, in the reference's form.
+  """Conservative Q-learning with two critics (docs/msg.md 10.2).
 
-  The MSG specification, section 3.4: the smaller target, no entropy in it, ten
-  sampled and ten uniform actions, a start of behaviour cloning, and the mode in
-  evaluation. All options are those of `MSGConfig`.
+  As in the reference implementation, critics share the smaller target, which
+  has no entropy term; the regulariser takes ten policy and ten uniform actions;
+  training starts with behaviour cloning; evaluation uses the policy's mode. All
+  options are those of `MSGConfig`.
   """
   ensemble_size: int = 2
   td_target_method: str = 'shared_min'
@@ -25,12 +26,12 @@ class CQLConfig(config.MSGConfig):
   eval_mode: Optional[str] = 'mode'
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(frozen=True)
 class SACNConfig(config.MSGConfig):
-  """SAC-N: N critics share the least of their targets.
+  """SAC-N: N critics share the smallest of their targets (docs/msg.md 10.3).
 
-  The policy maximises the least member. As in MSG, and unlike in the paper
-  (https://arxiv.org/abs/2110.01548), targets hold no entropy term. All options
+  The policy maximises the smallest member. Targets have no entropy term, as in
+  MSG and unlike in the paper (https://arxiv.org/abs/2110.01548). All options
   are those of `MSGConfig`.
   """
   ensemble_size: int = 10

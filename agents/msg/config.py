@@ -6,75 +6,84 @@ from typing import Optional, Sequence, Tuple
 from . import config_checks
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(frozen=True)
 class MSGConfig:
   """Configuration options for MSG.
 
-  Defaults are the reference's (the MSG specification, section 3.1). Options
-  that do not go together are refused at construction.
+  Defaults are those of the reference implementation; see docs/msg.md 11.1.
 
   Attributes:
     policy_lr: learning rate of the policy.
     q_lr: learning rate of the critics.
     alpha_lr: learning rate of the entropy temperature.
     discount: discount applied at every step.
-    tau: share of the critic that enters its target at each gradient step.
+    tau: rate at which targets follow critics in each gradient step.
     reward_scale: multiplies rewards.
     batch_size: B, transitions per gradient step.
     num_sgd_steps_per_step: S, gradient steps per learner step; they run as one
       compiled program.
     ensemble_method: 'deep_ensembles', 'tree_deep_ensembles', 'mimo',
-      'multi_head' (which is 'mimo' without tiles) or 'batch_ensemble'.
+      'multi_head' ('mimo' without tiles) or 'batch_ensemble'.
     ensemble_size: N, the number of members.
-    use_double_q: two networks per member, of which the smaller value counts.
-    mimo_using_obs_tile: MIMO has an input block for each member's observation.
-    mimo_using_act_tile: likewise for actions. Members see shuffled rows of
-      their own only if both blocks are tiled.
-    mimo_using_adamw: MIMO and multi-head critics use AdamW (decay 1e-3).
+    use_double_q: whether each member is the smaller of two networks.
+    mimo_using_obs_tile: whether MIMO's input has one observation per member.
+    mimo_using_act_tile: whether MIMO's input has one action per member. Members
+      see different rows only if both are tiled.
+    mimo_using_adamw: whether MIMO and multi-head critics use AdamW (decay
+      1e-3).
     tree_branching: children of each node of a tree.
     tree_depth: levels of a tree; `tree_branching ** tree_depth` must be N.
     tree_width: units of each node.
-    batch_split: batch-ensemble members split the batch, else each sees all.
+    batch_split: whether batch-ensemble members see B/N rows each, else B.
     beta: coefficient of the ensemble's standard deviation in the policy's
       objective, sign included: negative is pessimistic.
     std_ddof: delta degrees of freedom of that standard deviation.
     td_target_method: 'independent' (MSG), 'shared_mean', 'shared_min' or
       'shared_lcb'; see `losses.shared_td_target`.
-    rem_mode: critics learn a random mixture of members instead.
-    perform_sarsa_q_eval: critics evaluate the data's policy; nothing else
-      learns.
-    use_ema_target_critic_params: targets follow critics by `tau`; else they are
-      copied every `target_update_period` gradient steps.
+    rem_mode: whether critics learn a random mixture of members (REM).
+    perform_sarsa_q_eval: whether critics evaluate the policy that made the
+      data, and nothing else learns.
+    use_ema_target_critic_params: whether targets follow critics at rate `tau`;
+      else they are copied every `target_update_period` gradient steps.
     target_update_period: gradient steps between copies; None is
       `num_sgd_steps_per_step`.
-    use_random_weighting_in_critic_loss: weigh squared errors by U(0, 2).
+    use_random_weighting_in_critic_loss: whether squared errors are weighted by
+      random numbers from U(0, 2).
     behavior_regularization_type: 'none', 'v1', 'v1_prime', 'v2', 'v3' or 'cql';
       see `losses.behavior_regularizer`.
-    behavior_regularization_alpha: its weight.
-    num_cql_actions: m, actions drawn from each proposal by type 'cql'.
-    num_bc_iters: gradient steps for which the policy clones behaviour.
-    num_q_repr_pretrain_iters: gradient steps before those in which critics only
-      learn representations (SASS).
+    behavior_regularization_alpha: weight of the regulariser.
+    num_cql_actions: m; type 'cql' draws m actions from the policy and m uniform
+      ones.
+    num_bc_iters: gradient steps in which the policy clones behaviour.
+    num_q_repr_pretrain_iters: gradient steps before behaviour cloning in which
+      only the critics' representations learn (SASS).
     pretrain_temp: temperature of the SASS loss.
-    use_sass: add the SASS loss to the critics' loss.
-    use_entropy_regularization: add an entropy bonus to the policy's objective.
-    entropy_coefficient: fixes the bonus's coefficient; None adapts it.
+    use_sass: whether the critic loss includes the SASS loss.
+    use_entropy_regularization: whether the policy's objective has an entropy
+      bonus.
+    entropy_coefficient: fixed coefficient of the bonus; None adapts it.
     target_entropy: entropy that the adapted coefficient aims at, in nats; None
       is minus the number of action dimensions.
     actor_network_hidden_sizes: hidden layers of the policy.
     critic_network_hidden_sizes: hidden layers of each critic.
     networks_init_type: see `networks.initializers.make`.
-    critic_random_init: each deep-ensemble member draws its own initialiser.
+    critic_random_init: whether each deep-ensemble member draws its own
+      initialiser.
     critic_init_scale: multiplies the variance of the critics' initial weights.
     eval_mode: how evaluators act: 'sample', 'mode' or 'q_filter' (the best of
-      sampled actions); None is the reference's choice for the variant.
-    eval_with_q_filter: the reference's name for `eval_mode='q_filter'`.
-    num_eval_samples: candidates that the q-filter draws from the policy, and as
-      many uniform ones.
+      sampled actions); None is 'mode' for batch ensembles, else 'sample'.
+    eval_with_q_filter: the reference implementation's option for
+      `eval_mode='q_filter'`.
+    num_eval_samples: number of candidates that the q-filter draws from the
+      policy, and as many uniform ones.
     parallel_map: how JAX runs one program on all devices, 'pmap' or
       'shard_map'.
-    resident_data: whether each device holds the whole dataset, 'replicated',
-      or its part of it, 'sharded', for datasets too large for one device.
+    resident_data: 'replicated' puts the whole dataset on each device,
+      'sharded' a part of it, for datasets too large for one device.
+
+  Raises:
+    ValueError: if an option has an invalid value or contradicts another; the
+      message names options and values.
   """
   # Optimisation.
   policy_lr: float = 3e-5
@@ -143,7 +152,7 @@ class MSGConfig:
 
   @property
   def options_with_next_actions(self) -> Tuple[str, ...]:
-    """The options in force that need the data's next actions."""
+    """Names of the enabled options that need the data's next actions."""
     return tuple(
         name for name in (
             'use_sass', 'num_q_repr_pretrain_iters', 'perform_sarsa_q_eval')
@@ -151,7 +160,7 @@ class MSGConfig:
 
   @property
   def evaluation_mode(self) -> str:
-    """The `eval_mode` in force (the MSG specification, section 1.10)."""
+    """The effective `eval_mode` (docs/msg.md 7.1)."""
     if self.eval_with_q_filter:
       return 'q_filter'
     if self.eval_mode is not None:
@@ -159,16 +168,19 @@ class MSGConfig:
     return 'mode' if self.ensemble_method == 'batch_ensemble' else 'sample'
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(frozen=True)
 class BatchEnsembleMSGConfig:
-  """Configuration options for MSG with batch ensembles, by the seeds' names.
+  """Options for batch ensembles, as the reference implementation names them.
 
-  The fields mean what they mean in `MSGConfig`; names and defaults are the
-  reference's (the MSG specification, section 3.2).
+  Fields have the meaning that they have in `MSGConfig`. Defaults are those of
+  the reference implementation's batch-ensemble agent; see docs/msg.md 11.2.
 
   Attributes:
     actor_hidden_sizes: `MSGConfig.actor_network_hidden_sizes`.
     q_hidden_sizes: `MSGConfig.critic_network_hidden_sizes`.
+
+  Raises:
+    ValueError: as `MSGConfig` does.
   """
   policy_lr: float = 3e-5
   q_lr: float = 3e-4
@@ -191,11 +203,10 @@ class BatchEnsembleMSGConfig:
   resident_data: str = 'replicated'
 
   def __post_init__(self):
-    # What `MSGConfig` refuses is refused here as well, before any use.
-    self.to_msg_config()
+    self.to_msg_config()  # Checks the options.
 
   def to_msg_config(self) -> MSGConfig:
-    """The same options as an `MSGConfig`."""
+    """Returns the same options as an `MSGConfig`."""
     options = dataclasses.asdict(self)
     return MSGConfig(
         ensemble_method='batch_ensemble',

@@ -7,8 +7,9 @@ from acme.utils import loggers
 import jax
 
 from . import config as msg_config
-from . import update
 from . import config_checks
+from . import state as msg_state
+from . import update
 from .. import offline_learner
 from .. import parallel
 from .. import scanned_program
@@ -19,8 +20,9 @@ from ... import networks as networks_lib
 class MSGLearner(offline_learner.OfflineLearner):
   """Learns a policy and an ensemble of critics from a fixed dataset.
 
-  The ensemble (or the batch, for variants that share a trunk) is spread over
-  the devices; each `step` runs `num_sgd_steps_per_step` gradient steps there.
+  Devices divide the ensemble, or the batch if members share a network
+  (docs/msg.md 9.1). Each `step` runs S = `num_sgd_steps_per_step` gradient
+  steps.
   """
 
   def __init__(
@@ -41,26 +43,26 @@ class MSGLearner(offline_learner.OfflineLearner):
       random_key: seeds parameters and all later randomness.
       dataset: a whole dataset or an iterator of batches of S * B transitions.
       counter: counts gradient steps as 'learner_steps'.
-      logger: gets the metrics of each step.
+      logger: gets the metrics of each learner step.
       devices: where to run; all devices of all hosts by default.
 
     Raises:
-      ValueError: if critics and config do not go together, if the number of
-        devices does not divide the ensemble (or the batch), or if the dataset
-        lacks what an option needs.
+      ValueError: if critics and config contradict each other, if the number
+        of devices does not divide the ensemble (or the batch), or if the
+        dataset lacks what an option needs.
     """
     config_checks.validate_critic(config, networks.critic)
     devices = parallel.ParallelMap(devices, config.parallel_map)
-    optimizers = update.make_optimizers(config)
+    optimizers = msg_state.make_optimizers(config)
     shard = sharding.make_shard(
         networks.critic, config.batch_size, devices.num_devices)
     state = jax.jit(
-        lambda key: update.init_state(key, networks, optimizers))(random_key)
+        lambda key: msg_state.init_state(key, networks, optimizers))(random_key)
     super().__init__(
         scanned_program.Program(
             update.make_update_step(networks, config, optimizers, shard),
             state,
-            update.split_leaves(
+            msg_state.split_leaves(
                 state, networks.critic, optimizers, devices.num_devices),
             shard, devices, config.num_sgd_steps_per_step, config.batch_size,
             config.resident_data),

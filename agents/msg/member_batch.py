@@ -1,15 +1,15 @@
-"""The minibatch as each member sees it: rows, sampled actions, noise.
+"""Minibatches as members see them: rows, sampled actions and noise.
 
 Shapes: `N` members of which a device holds `n`, `B` batch rows, `b` rows that a
-member sees on one device, `M` proposed actions, `O` observation, `A` action.
-Sections are those of the MSG specification.
+member sees on one device, `M` proposed actions, `O` observation, `A` action,
+`K` heads.
 
-Noise is a function of key, member and row alone, never of the device: each
-device draws what its members and rows would get anywhere.
+Noise depends on key, member and row, but not on the device (docs/msg.md 9.3).
 """
 
 from typing import Any, Callable, NamedTuple, Tuple
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -22,7 +22,7 @@ from ...networks import tanh_normal
 class MemberBatch(NamedTuple):
   """A minibatch as the members on one device see it.
 
-  Arrays are `[b, ...]` where members see the same, else `[n, b, ...]`.
+  Arrays are `[b, ...]` if members share them, else `[n, b, ...]`.
 
   Attributes:
     observation: s.
@@ -30,10 +30,10 @@ class MemberBatch(NamedTuple):
     reward: r.
     discount: d, zero at terminal transitions.
     next_observation: s'.
-    next_action: a', drawn from the policy or, for SARSA, from the data.
-    proposals: actions that the regulariser compares with the data's, with a
-      leading `[M]`; M may be zero.
-    log_proposal: their log-density, `[M, (n or 1), b]`.
+    next_action: a', drawn from the policy; the data's for SARSA.
+    proposals: actions that the regulariser compares with the data's,
+      `[M, b, A]` or `[M, n, b, A]`; M may be zero.
+    log_proposal: log-density of the proposals, `[M, n or 1, b]`.
   """
   observation: jax.Array
   action: jax.Array
@@ -48,7 +48,14 @@ class MemberBatch(NamedTuple):
 def member_noise(key: jax.Array, draw: Callable[[jax.Array], jax.Array],
                  critic: networks_lib.CriticEnsemble,
                  shard: sharding.Shard) -> jax.Array:
-  """`draw(key)` once, or `[n, ...]` where members draw for themselves."""
+  """Returns `draw(key)`, or one draw per member, `[n, ...]`.
+
+  Args:
+    key: consumed.
+    draw: draws an array from a key.
+    critic: its `independent_samples` says whether each member draws.
+    shard: how members are divided over devices.
+  """
   if not critic.independent_samples:
     return draw(key)
   return jax.vmap(draw)(
@@ -57,15 +64,19 @@ def member_noise(key: jax.Array, draw: Callable[[jax.Array], jax.Array],
 
 def row_noise(key: jax.Array, shape: Tuple[int, ...], shard: sharding.Shard,
               maximum: float) -> jax.Array:
-  """U(0, maximum) for each member, row and whatever follows: `[n, b, ...]`.
+  """Draws from U(0, maximum) for each member and row.
 
-  Never zero, so that a lone member's share in a mixture is one, not 0 / 0.
+  Numbers are never zero, because a single member's share of a mixture would be
+  0 / 0.
 
   Args:
     key: consumed.
-    shape: that of the result on one device.
-    shard: how members and rows are spread over devices.
+    shape: shape of the result on one device, `[n, b, ...]`.
+    shard: how members and rows are divided over devices.
     maximum: upper end of the range.
+
+  Returns:
+    `[n, b, ...]`.
   """
   num_rows = shape[1] * (
       shard.num_devices if shard.shard_over == 'batch' else 1)
@@ -78,15 +89,16 @@ def row_noise(key: jax.Array, shape: Tuple[int, ...], shard: sharding.Shard,
 
 def evaluate(q_fn: Callable[[jax.Array, jax.Array], jax.Array],
              batch: MemberBatch) -> Tuple[jax.Array, jax.Array]:
-  """Values of the data's and of the proposed actions, in one pass.
+  """Evaluates the data's and the proposed actions in one pass.
 
   Args:
-    q_fn: critics, from observation and action `[(n,) rows, ...]` to
-      `[n, rows, K]`.
+    q_fn: maps observation and action, `[rows, ...]` or `[n, rows, ...]`, to
+      values `[n, rows, K]`.
     batch: the minibatch.
 
   Returns:
-    `[n, b, K]` for the data's actions and `[M, n, b, K]` for the proposals.
+    Values of the data's actions, `[n, b, K]`, and of the proposals,
+    `[M, n, b, K]`.
   """
   num_actions = batch.proposals.shape[0] + 1
   actions = jnp.concatenate([
@@ -107,23 +119,29 @@ def make_member_batch_fn(
 ) -> Callable[[Any, Any, jax.Array], MemberBatch]:
   """Makes `fn(policy_params, transition, key) -> MemberBatch`.
 
-  `transition` is the whole minibatch, `[B, ...]`. Actions come from the policy
-  of `policy_params` (a' from s', proposals from s); they are drawn once per
-  transition, or by each member where `critic.independent_samples`.
+  Args:
+    networks: policy and critics; the critics' `member_batches` says which rows
+      each member sees, `independent_samples` whether each draws actions.
+    config: the agent's options.
+    shard: how members and rows are divided over devices.
+
+  Returns:
+    The function. `transition` is the whole minibatch, `[B, ...]`; a' is drawn
+    from the policy at s' and proposals at s, with parameters `policy_params`.
   """
   critic = networks.critic
   kind = config.behavior_regularization_type
   num_proposals = {'none': 0, 'cql': config.num_cql_actions}.get(kind, 1)
 
   def own_rows(x):
-    """The rows that this device's members will see, before any shuffle."""
+    """Returns the rows that this device's members see, before any shuffle."""
     if critic.member_batches == 'split':
       return shard.local_members(
           x.reshape((shard.num_members, -1) + x.shape[1:]))
     return x if critic.member_batches == 'shuffled' else shard.local_rows(x)
 
   def draw(key, shape, sampler):
-    """Noise for `shape = [M, B, A]`: `[M, b, A]`, or with members second."""
+    """Draws noise of `shape = [M, B, A]`: `[M, b, A]` or `[M, n, b, A]`."""
     if critic.member_batches == 'split':
       shape = (shape[0], shape[1] // shard.num_members, shape[2])
     noise = member_noise(key, lambda k: sampler(k, shape), critic, shard)
@@ -133,7 +151,7 @@ def make_member_batch_fn(
             else shard.local_rows(noise, axis=1))
 
   def shuffle(batch, key):
-    """Permutes half of the rows for each member (section 1.5)."""
+    """Permutes half of the rows for each member (docs/msg.md 4.4)."""
     rows = batch.reward.shape[0]
     half = rows // 2
     order = jax.vmap(lambda k: jnp.concatenate(
@@ -147,7 +165,15 @@ def make_member_batch_fn(
 
   def make_batch(policy_params, transition, key):
     next_key, policy_key, uniform_key, shuffle_key = jax.random.split(key, 4)
-    rows = transition.action.shape
+    rows = transition.action.shape  # [B, A]
+    chex.assert_rank(
+        [transition.observation, transition.action, transition.reward],
+        [2, 2, 1])
+    chex.assert_equal_shape([transition.reward, transition.discount])
+    chex.assert_equal_shape(
+        [transition.observation, transition.next_observation])
+    chex.assert_equal_shape_prefix(
+        [transition.observation, transition.action, transition.reward], 1)
     observation = own_rows(transition.observation)
     next_observation = own_rows(transition.next_observation)
     if config.perform_sarsa_q_eval:

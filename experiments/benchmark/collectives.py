@@ -27,8 +27,8 @@ from ...agents import msg
 from ...agents import parallel
 from ...agents import scanned_program
 from ...agents import sharding
+from ...agents.msg import state as msg_state
 from ...agents.msg import update
-from ...networks import members
 
 _RECIPES = flags.DEFINE_list(
     'recipes', [
@@ -65,7 +65,7 @@ def compile_learner_step(
       rewards=specs.Array((), np.float32),
       discounts=specs.BoundedArray((), np.float32, 0., 1.))
   networks = builders.make_msg_networks(spec, config)
-  optimizers = update.make_optimizers(config)
+  optimizers = msg_state.make_optimizers(config)
   num_devices = len(devices)
   shard = sharding.make_shard(networks.critic, config.batch_size, num_devices)
   run_resident, _ = scanned_program.make_programs(
@@ -79,9 +79,9 @@ def compile_learner_step(
     return jax.ShapeDtypeStruct((num_devices, *shape), dtype, sharding=place)
 
   state = jax.eval_shape(
-      lambda key: update.init_state(key, networks, optimizers),
+      lambda key: msg_state.init_state(key, networks, optimizers),
       jax.random.PRNGKey(0))
-  is_split = update.split_leaves(
+  is_split = msg_state.split_leaves(
       state, networks.critic, optimizers, num_devices)
   state = jax.tree.map(
       lambda x, is_split: on_devices(
@@ -133,7 +133,6 @@ def main(argv):
   if _TOPOLOGY.value:
     # Only shard_map compiles for devices that are not present.
     bindings.append("msg.config.MSGConfig.parallel_map='shard_map'")
-    members.SEQUENTIAL = False
   devices = _devices()
   print(f'D={len(devices)}, {devices[0].device_kind}\n')
   columns = ['recipe', 'collectives per gradient step', 'KB', 'which',

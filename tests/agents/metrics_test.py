@@ -11,7 +11,7 @@ import pytest
 
 _S, _N, _B = 5, 4, 6
 _WEIGHTS = {'loss': np.float32([1, 1, 1, 1, 1]),
-            'q_member': np.float32([0, 0, 1, 1, 1]),
+            'q': np.float32([0, 0, 1, 1, 1]),
             'q_mean': np.float32([0, 0, 1, 1, 1]),
             'alpha': np.float32([0, 1, 0, 0, 2]),
             'nothing': np.zeros(_S, np.float32)}
@@ -22,7 +22,8 @@ def _steps(seed=0):
   rng = np.random.default_rng(seed)
   draw = lambda *shape: rng.normal(size=shape).astype(np.float32)
   return metrics.StepMetrics(
-      members={'loss': draw(_S, _N), 'q_member': draw(_S, _N)},
+      members={'loss': draw(_S, _N)},
+      ranked={'q': draw(_S, _N)},
       rows={'q_mean': draw(_S, _B)},
       scalars={'alpha': draw(_S), 'nothing': draw(_S)},
       weights=_WEIGHTS)
@@ -31,8 +32,6 @@ def _steps(seed=0):
 def _expected(steps):
   expected = {}
   for name, values in {**steps.members, **steps.rows}.items():
-    if name == 'q_member':
-      continue
     for key, fn in (('avg', np.mean), ('std', np.std), ('max', np.max),
                     ('min', np.min)):
       by_step = [fn(values[i].astype(np.float64)) for i in range(_S)]
@@ -40,8 +39,8 @@ def _expected(steps):
           by_step, weights=_WEIGHTS[name])
   expected['alpha'] = np.average(
       steps.scalars['alpha'], weights=_WEIGHTS['alpha'])
-  expected['argmax_q'] = np.argmax(steps.members['q_member'][-1])
-  expected['argmin_q'] = np.argmin(steps.members['q_member'][-1])
+  expected['argmax_q'] = np.argmax(steps.ranked['q'][-1])
+  expected['argmin_q'] = np.argmin(steps.ranked['q'][-1])
   return expected
 
 
@@ -56,15 +55,16 @@ def test_averages_are_over_steps_that_measured(shard_over, num_devices):
   """On two emulated devices as on one, and the same on both."""
   steps = _steps()
   if shard_over == 'members':
-    members = {name: _split(x, num_devices)
-               for name, x in steps.members.items()}
+    members, ranked = jax.tree.map(
+        lambda x: _split(x, num_devices), (steps.members, steps.ranked))
     tile = lambda x: np.stack([x] * num_devices)
     rows, scalars = jax.tree.map(tile, (steps.rows, steps.scalars))
   else:
     # A device's members and scalars are means over its rows.
     noise = np.linspace(-1, 1, num_devices) if num_devices > 1 else [0.]
     part = lambda x: np.stack([x + np.float32(e) for e in noise])
-    members, scalars = jax.tree.map(part, (steps.members, steps.scalars))
+    members, ranked, scalars = jax.tree.map(
+        part, (steps.members, steps.ranked, steps.scalars))
     rows = {name: _split(x, num_devices) for name, x in steps.rows.items()}
   weights = jax.tree.map(
       lambda x: np.stack([x] * num_devices), steps.weights)
@@ -72,7 +72,7 @@ def test_averages_are_over_steps_that_measured(shard_over, num_devices):
   averages = jax.jit(jax.vmap(
       functools.partial(metrics.average, shard=shard),
       axis_name=sharding.AXIS))(
-          metrics.StepMetrics(members, rows, scalars, weights))
+          metrics.StepMetrics(members, ranked, rows, scalars, weights))
   expected = _expected(steps)
   for device in range(num_devices):
     found = metrics.to_host(jax.tree.map(lambda x: x[device], averages))
@@ -85,20 +85,20 @@ def test_averages_are_over_steps_that_measured(shard_over, num_devices):
 
 def test_members_are_ranked_only_where_the_last_step_measured_them():
   steps = _steps()
-  weights = dict(_WEIGHTS, q_member=np.float32([1, 1, 1, 1, 0]))
+  weights = dict(_WEIGHTS, q=np.float32([1, 1, 1, 1, 0]))
   found = metrics.to_host(metrics.average(
       steps._replace(weights=weights), sharding.Shard(1, _N, 'members')))
   assert 'argmax_q' not in found and 'argmin_q' not in found
 
 
 def test_step_metrics_share_a_weight_and_merge():
-  one = metrics.step_metrics(2., {'a': 1}, {'b': 2}, {'c': 3})
-  assert one.weights == {'a': 2., 'b': 2., 'c': 2.}
+  one = metrics.step_metrics(2., {'a': 1}, {'b': 2}, {'c': 3}, {'q': 5})
+  assert one.weights == {'a': 2., 'b': 2., 'c': 2., 'q': 2.}
   other = metrics.step_metrics(True, scalars={'d': 4})
   assert other.weights['d'].dtype == jnp.float32
   both = metrics.merge(one, other)
-  assert both == ({'a': 1}, {'b': 2}, {'c': 3, 'd': 4},
-                  {'a': 2., 'b': 2., 'c': 2., 'd': 1.})
+  assert both == ({'a': 1}, {'q': 5}, {'b': 2}, {'c': 3, 'd': 4},
+                  {'a': 2., 'b': 2., 'c': 2., 'q': 2., 'd': 1.})
 
 
 def test_either_gives_the_other_steps_metrics_no_weight():

@@ -1,4 +1,4 @@
-"""A tiny MSG agent and its data: O=3, A=2, N=4 members, B=16 rows."""
+"""A small MSG agent and its data: O=3, A=2, N=4 members, B=16 rows."""
 
 import functools
 
@@ -9,6 +9,7 @@ from acme_msg.agents import msg
 from acme_msg.agents import parallel
 from acme_msg.agents import scanned_program
 from acme_msg.agents import sharding
+from acme_msg.agents.msg import state as msg_state
 from acme_msg.agents.msg import update
 import jax
 import numpy as np
@@ -48,9 +49,14 @@ def make_data(num_transitions: int = NUM_TRANSITIONS,
 
 
 def make_config(**options) -> msg.MSGConfig:
-  """A small agent in its MSG phase, with all that MSG adds turned on."""
+  """A small agent without behaviour cloning.
+
+  Options differ from their defaults, and learning rates from each other, so
+  that the tests notice if one is not used.
+  """
   return msg.MSGConfig(**{**dict(
-      policy_lr=1e-3, q_lr=1e-3, alpha_lr=1e-2, tau=0.1, batch_size=16,
+      policy_lr=2e-3, q_lr=1e-3, alpha_lr=1e-2, discount=0.9, tau=0.1,
+      reward_scale=1.5, pretrain_temp=0.7, batch_size=16,
       ensemble_size=4, beta=-2., num_bc_iters=0,
       behavior_regularization_type='v1', behavior_regularization_alpha=0.5,
       actor_network_hidden_sizes=(6,), critic_network_hidden_sizes=(5,),
@@ -58,59 +64,59 @@ def make_config(**options) -> msg.MSGConfig:
 
 
 def make_networks(config: msg.MSGConfig):
-  """The networks that the builder makes for the config."""
+  """Returns the networks that the builder makes for the config."""
   return builders.make_msg_networks(SPEC, config)
 
 
 @functools.lru_cache(maxsize=None)
 def _make_critic_state(seed, *options):
   config = make_config(**dict(options))
-  return jax.device_get(jax.jit(lambda key: update.init_state(
-      key, make_networks(config), update.make_optimizers(config)))(
+  return jax.device_get(jax.jit(lambda key: msg_state.init_state(
+      key, make_networks(config), msg_state.make_optimizers(config)))(
           jax.random.PRNGKey(seed)))
 
 
-# The options on which a state before the first gradient step depends.
+# Options on which the initial state depends.
 _STATE_OPTIONS = (
     'ensemble_method', 'ensemble_size', 'use_double_q', 'mimo_using_obs_tile',
     'mimo_using_act_tile', 'mimo_using_adamw', 'tree_branching', 'tree_depth',
     'tree_width', 'batch_split')
 
 
-def make_state(config: msg.MSGConfig, seed: int = 0) -> update.TrainingState:
-  """The state before the first gradient step, as the learner makes it."""
+def make_state(config: msg.MSGConfig, seed: int = 0) -> msg_state.TrainingState:
+  """Returns the learner's initial state."""
   return jax.tree.map(np.array, _make_critic_state(
       seed, *((name, getattr(config, name)) for name in _STATE_OPTIONS)))
 
 
 def make_update_step(config: msg.MSGConfig):
-  """The compiled gradient step on one device, without a program around it."""
+  """Returns the compiled gradient step on one device."""
   networks = make_networks(config)
   shard = sharding.Shard(
       1, config.ensemble_size, networks.critic.shard_over)
   return jax.jit(update.make_update_step(
-      networks, config, update.make_optimizers(config), shard))
+      networks, config, msg_state.make_optimizers(config), shard))
 
 
 def make_program(config: msg.MSGConfig, state=None,
                  devices=None) -> scanned_program.Program:
-  """The config's gradient steps as the learner compiles them."""
+  """Returns the learner's program, on one device by default."""
   devices = parallel.ParallelMap(
       devices or jax.local_devices()[:1], config.parallel_map)
   networks = make_networks(config)
-  optimizers = update.make_optimizers(config)
+  optimizers = msg_state.make_optimizers(config)
   shard = sharding.make_shard(
       networks.critic, config.batch_size, devices.num_devices)
   state = make_state(config) if state is None else state
   return scanned_program.Program(
       update.make_update_step(networks, config, optimizers, shard), state,
-      update.split_leaves(
+      msg_state.split_leaves(
           state, networks.critic, optimizers, devices.num_devices),
       shard, devices, config.num_sgd_steps_per_step, config.batch_size,
       config.resident_data)
 
 
 def flatten(tree) -> np.ndarray:
-  """All numbers of a tree, in one vector."""
+  """Concatenates all numbers of a tree."""
   return np.concatenate([
       np.ravel(np.asarray(x, np.float64)) for x in jax.tree.leaves(tree)])

@@ -241,7 +241,8 @@ def test_options_with_next_actions():
 
 def test_every_option_is_documented():
   for config in (msg.MSGConfig, msg.BatchEnsembleMSGConfig):
-    documented = set(re.findall(r'^    (\w+):', config.__doc__, re.MULTILINE))
+    attributes, _ = config.__doc__.split('  Raises:')
+    documented = set(re.findall(r'^    (\w+):', attributes, re.MULTILINE))
     fields = {field.name for field in dataclasses.fields(config)}
     inherited = (
         set() if config is msg.MSGConfig else

@@ -1,12 +1,12 @@
-"""MSG's gradient step in NumPy, float64, by the MSG specification.
+"""MSG's gradient step in NumPy with float64, from docs/msg.md 3 to 6.
 
-Nothing here calls the agent's code: networks (`numpy_networks`) and losses are
-written out, and gradients are central differences of the losses. Only random
-numbers come from `jax.random`, with the keys that the agent would use.
+This module does not call the agent's code. Networks (`numpy_networks`) and
+losses are written out; gradients are central differences. Random numbers come
+from `jax.random`, with the keys that the agent uses.
 
-Shapes: `N` members, `B` rows, `b` rows that a member sees, `K` heads, `M`
-proposed actions, `O` observation, `A` action. Every member is given rows of its
-own, `[N, b, ...]`, whether or not they are the same.
+Shapes: `N` members, `B` batch rows, `b` rows that a member sees, `K` heads, `M`
+proposed actions, `O` observation, `A` action. Each member has its own rows,
+`[N, b, ...]`, even if all members see the same ones.
 """
 
 from typing import Any, Callable, NamedTuple
@@ -38,7 +38,7 @@ def gradient(loss: Callable[[Any], float], params: Any,
 
 
 class Adam(NamedTuple):
-  """Adam's moments and the number of its steps."""
+  """State of Adam: moments and number of steps."""
   mean: Any
   square: Any
   count: int
@@ -49,7 +49,7 @@ class Adam(NamedTuple):
     return cls(zeros, zeros, 0)
 
   def step(self, grad, params, learning_rate, decay=0.):
-    """One step (of AdamW, with `decay`): `(Adam, params)`."""
+    """One step of Adam, or AdamW with `decay`: `(Adam, params)`."""
     tree_map = jax.tree.map
     mean = tree_map(lambda m, g: 0.9 * m + 0.1 * g, self.mean, grad)
     square = tree_map(
@@ -64,7 +64,7 @@ class Adam(NamedTuple):
 
 
 class State(NamedTuple):
-  """What a gradient step reads and writes."""
+  """Everything that a gradient step reads and writes."""
   policy: Any
   policy_adam: Adam
   critic: Any
@@ -77,7 +77,7 @@ class State(NamedTuple):
 
 
 def make_state(state) -> State:
-  """An initial `update.TrainingState` as one of this module."""
+  """Converts an initial `TrainingState` of the agent."""
   policy, critic, target, log_alpha = jax.tree.map(
       lambda x: np.array(x, np.float64),
       (state.policy_params, state.critic_params, state.target_critic_params,
@@ -97,7 +97,7 @@ class Reference:
         1e-3 if config.ensemble_method == 'batch_ensemble' else 1e-2)
 
   def _q(self, params, observation, action):
-    """Values `[N, b, K]`, and features with the heads' side by side."""
+    """Values `[N, b, K]` and features, the heads' concatenated."""
     critic = networks.CRITICS[self._config.ensemble_method]
     outputs = [critic(p, observation, action) for p in params]
     values = np.stack([value for value, _ in outputs], axis=-1)
@@ -119,7 +119,7 @@ class Reference:
     return self._config.ensemble_method in ('deep_ensembles', 'batch_ensemble')
 
   def _rows(self, shuffle_key):
-    """Which rows of the minibatch each member sees: `[N, b]`."""
+    """Indices of the rows that each member sees, `[N, b]`."""
     config, num_rows = self._config, self._shape[0]
     if config.ensemble_method == 'batch_ensemble':
       return np.arange(num_rows).reshape(config.ensemble_size, -1)
@@ -131,7 +131,7 @@ class Reference:
     return rows
 
   def _noise(self, key, num, rows, draw=jax.random.normal):
-    """`[num, N, b, A]`: the members' own, or one draw per transition."""
+    """Noise `[num, N, b, A]`, drawn per member or once per transition."""
     if self._independent_samples():
       shape = (num, rows.shape[1], self._shape[1])
       return np.stack(
@@ -139,7 +139,7 @@ class Reference:
     return np.asarray(draw(key, (num,) + self._shape))[:, rows]
 
   def _sass(self, params, target, key):
-    """The sum of the members' contrastive losses (section 1.9)."""
+    """Losses and accuracies, `[N]` or `[1]` if joint (docs/msg.md 6.1)."""
     batch, config = self._batch, self._config
     half = self._shape[0] // 2
     shape = (self._shape[0] - half, self._shape[1])
@@ -157,13 +157,15 @@ class Reference:
         params, everywhere(batch.observation), everywhere(batch.action))
     _, next_features = self._q(
         target, everywhere(batch.next_observation), next_action)
-    return sum(
-        0.5 * (networks.nt_xent(left, right, config.pretrain_temp)
-               + networks.nt_xent(left, left, config.pretrain_temp))
-        for left, right in zip(features, next_features))
+    across = np.array([
+        networks.nt_xent(left, right, config.pretrain_temp)
+        for left, right in zip(features, next_features)])
+    within = [networks.nt_xent(left, left, config.pretrain_temp)[0]
+              for left in features]
+    return 0.5 * (across[:, 0] + within), across[:, 1]
 
   def _reduce(self, values):
-    """The policy's objective or a shared target, from `[N, ...]` (1.3)."""
+    """The policy's objective or a shared target of values `[N, ...]`."""
     config = self._config
     if config.td_target_method == 'shared_mean':
       return np.mean(values, axis=0)
@@ -173,7 +175,7 @@ class Reference:
         values, axis=0, ddof=config.std_ddof)
 
   def critic_loss(self, state: State, batch_key, critic_key):
-    """Sections 1.3, 1.5-1.8: a function of the critics' parameters."""
+    """The critics' loss and its metrics, two functions of their parameters."""
     config, batch = self._config, self._batch
     next_key, policy_key, uniform_key, shuffle_key = jax.random.split(
         batch_key, 4)
@@ -216,38 +218,67 @@ class Reference:
     mixture = member_noise(mixture_key, target.shape[1:], 1.)
     mixture = (mixture / np.sum(mixture, axis=0))[..., None]
 
-    def loss(params):
-      q, _ = self._q(params, observation, action)
+    def values(params):
+      return self._q(params, observation, action)[0], np.stack([
+          self._q(params, observation, a)[0] for a in proposals])
+
+    q, proposed = values(state.critic)
+    # No gradient flows through the choice of rows by 'v2'.
+    is_active = np.min(proposed[0], axis=-1) >= np.min(q, axis=-1)
+
+    def member_losses(params):
+      """Squared errors and regularisers, each `[N]`."""
+      q, proposed = values(params)
       errors, error_weights = q - target[..., None], weights
       if config.rem_mode:
         # Every member has the loss of the one mixture.
         errors = np.stack([np.sum(mixture * errors, axis=0)] * len(q))
         error_weights = np.mean(weights, axis=0)
-      members = 0.5 * np.mean(error_weights * errors ** 2, axis=(1, 2))
-      if kind != 'none':
-        proposed = np.stack(
-            [self._q(params, observation, a)[0] for a in proposals])
-        if kind == 'cql':
-          soft_maximum = special.logsumexp(
-              proposed - log_proposals[..., None], axis=0)
-          per_row = np.sum(soft_maximum - q, axis=-1)
-        else:
-          per_row = np.min(proposed[0], axis=-1) - np.min(q, axis=-1)
-          if kind == 'v3':
-            per_row = np.maximum(per_row, 0)
-        members = members + config.behavior_regularization_alpha * np.mean(
-            per_row, axis=1)
-      total = np.sum(members)
+      squared = 0.5 * np.mean(error_weights * errors ** 2, axis=(1, 2))
+      gap = np.min(proposed[0], axis=-1) - np.min(q, axis=-1)
+      regularizer = {
+          'none': lambda: np.zeros_like(gap),
+          'v1': lambda: gap,
+          'v1_prime': lambda: np.sum(proposed[0] - q, axis=-1),
+          'v2': lambda: is_active * np.min(proposed[0], axis=-1),
+          'v3': lambda: np.maximum(gap, 0),
+          'cql': lambda: np.sum(special.logsumexp(
+              proposed - log_proposals[..., None], axis=0) - q, axis=-1),
+      }[kind]()
+      return squared, np.mean(regularizer, axis=1)
+
+    def loss(params):
+      squared, regularizer = member_losses(params)
+      total = np.sum(
+          squared + config.behavior_regularization_alpha * regularizer)
       if config.ensemble_method != 'deep_ensembles':
         total /= config.ensemble_size
       if config.use_sass:
-        total += self._sass(params, state.target, sass_key)
+        total += np.sum(self._sass(params, state.target, sass_key)[0])
       return total
 
-    return loss
+    squared, regularizer = member_losses(state.critic)
+    metrics = {
+        'critic_loss':
+            squared + config.behavior_regularization_alpha * regularizer,
+        'behavior_reg_loss': regularizer}
+    if kind == 'v2':
+      metrics['fraction_behavior_reg_active'] = np.mean(is_active, axis=1)
+    if config.use_sass:
+      contrast = self._sass(state.critic, state.target, sass_key)
+      metrics['sass_loss'], metrics['sass_acc'] = np.mean(contrast, axis=1)
+    if config.perform_sarsa_q_eval:
+      metrics.update(self._moments(q))
+    return loss, metrics
+
+  def _moments(self, q):
+    """Metrics of values `[N, B, K]`: mean and deviation of members, `[B]`."""
+    q = np.min(q, axis=-1)
+    return {'q_mean': np.mean(q, axis=0),
+            'q_std': np.std(q, axis=0, ddof=self._config.std_ddof)}
 
   def policy_loss(self, state: State, alpha, key):
-    """Section 1.3: a function of the policy's parameters, and log pi."""
+    """The policy's loss, a function of its parameters, and its metrics."""
     config, batch = self._config, self._batch
     noise = np.asarray(jax.random.normal(key, self._shape), np.float64)
 
@@ -266,32 +297,44 @@ class Reference:
         entropy_term = alpha * log_probability
       return -np.mean(self._reduce(np.min(q, axis=-1))) + entropy_term
 
-    return loss, sample(state.policy)[1]
+    action, log_probability = sample(state.policy)
+    everywhere = lambda x: np.stack([x] * config.ensemble_size)
+    q, _ = self._q(
+        state.critic, everywhere(batch.observation), everywhere(action))
+    return loss, {
+        'actor_loss': loss(state.policy), 'avg_log_prob': log_probability,
+        'q': np.mean(np.min(q, axis=-1), axis=1), **self._moments(q)}
 
   def cloning_loss(self, params):
     """The negative log-likelihood of the data's actions."""
     return -np.mean(networks.log_prob(
         *self._policy(params, self._batch.observation), self._batch.action))
 
-  def step(self, state: State) -> State:
-    """One gradient step (sections 1.2, 1.3 and 1.9)."""
+  def step(self, state: State):
+    """One gradient step: `(state, metrics by name)` (docs/msg.md 3.1)."""
     config = self._config
     decay = 1e-3 if config.mimo_using_adamw else 0.
     key, step_key = jax.random.split(state.key)
     pretraining = config.num_q_repr_pretrain_iters
     if state.steps < pretraining:
       grad = gradient(
-          lambda p: self._sass(p, state.target, step_key), state.critic)
+          lambda p: np.sum(self._sass(p, state.target, step_key)[0]),
+          state.critic)
+      loss, accuracy = np.mean(
+          self._sass(state.critic, state.target, step_key), axis=1)
       adam, critic = state.critic_adam.step(grad, state.critic, config.q_lr)
-      return state._replace(critic=critic, target=critic, critic_adam=adam,
-                            key=key, steps=state.steps + 1)
+      return state._replace(
+          critic=critic, target=critic, critic_adam=adam, key=key,
+          steps=state.steps + 1), {
+              'pretraining/pretrain_loss': loss,
+              'pretraining/pretrain_acc': accuracy}
 
     critic_adam = state.critic_adam
     if pretraining and state.steps == pretraining:
       critic_adam = Adam.zero(state.critic)
     batch_key, critic_key, policy_key = jax.random.split(step_key, 3)
-    grad = gradient(
-        self.critic_loss(state, batch_key, critic_key), state.critic)
+    loss, metrics = self.critic_loss(state, batch_key, critic_key)
+    grad = gradient(loss, state.critic)
     critic_adam, critic = critic_adam.step(
         grad, state.critic, config.q_lr, decay)
     target = jax.tree.map(lambda t, c: (1 - config.tau) * t + config.tau * c,
@@ -300,25 +343,33 @@ class Reference:
         critic=critic, target=target, critic_adam=critic_adam, key=key,
         steps=state.steps + 1)
     if config.perform_sarsa_q_eval:
-      return new_state
+      return new_state, metrics
 
     alpha = np.exp(state.log_alpha)
     if config.entropy_coefficient is not None:
       alpha = config.entropy_coefficient
-    loss, log_probability = self.policy_loss(state, alpha, policy_key)
+    loss, policy_metrics = self.policy_loss(state, alpha, policy_key)
     cloning = state.steps < pretraining + config.num_bc_iters
-    grad = gradient(self.cloning_loss if cloning else loss, state.policy)
+    if cloning:
+      loss = self.cloning_loss
+      policy_metrics = {'actor_loss': loss(state.policy),
+                        'avg_log_prob': -loss(state.policy)}
+    metrics.update(policy_metrics)
+    grad = gradient(loss, state.policy)
     adam, policy = state.policy_adam.step(
         grad, state.policy, config.policy_lr)
     new_state = new_state._replace(policy=policy, policy_adam=adam)
-    adapts = (config.use_entropy_regularization and
-              config.entropy_coefficient is None)
-    if cloning or not adapts:
-      return new_state
+    if cloning or not config.use_entropy_regularization:
+      return new_state, metrics
+    metrics['alpha'] = alpha
+    if config.entropy_coefficient is not None:
+      return new_state, metrics
     target_entropy = config.target_entropy
     if target_entropy is None:
       target_entropy = -self._shape[1]
+    # The loss is linear in alpha, so it equals its gradient by log alpha.
+    metrics['alpha_loss'] = alpha * (
+        -metrics['avg_log_prob'] - target_entropy)
     adam, log_alpha = state.alpha_adam.step(
-        alpha * (-log_probability - target_entropy), state.log_alpha,
-        config.alpha_lr)
-    return new_state._replace(log_alpha=log_alpha, alpha_adam=adam)
+        metrics['alpha_loss'], state.log_alpha, config.alpha_lr)
+    return new_state._replace(log_alpha=log_alpha, alpha_adam=adam), metrics

@@ -1,9 +1,9 @@
-"""The networks of all variants in NumPy, and what is read off them.
+"""The networks of all variants in NumPy, with densities and contrastive loss.
 
 Shapes: `N` members, `b` rows, `O` observation, `A` action, `F` features. Each
-critic is a function of `params`, observation `[N, b, O]` and action
-`[N, b, A]` that gives values `[N, b]` and features, a list of `[b, F]` (None
-where a variant has none that SASS could compare).
+critic maps `params`, observation `[N, b, O]` and action `[N, b, A]` to values
+`[N, b]` and a list of features `[b, F]`, one per member or one if they are
+joint; None if the variant has no features for SASS.
 """
 
 import jax
@@ -27,7 +27,7 @@ def trunk(params, x, name='critic_trunk'):
 
 
 def deep(params, observation, action):
-  """N separate MLPs (section 2.2)."""
+  """N separate MLPs (docs/msg.md 4.2)."""
   values, features = [], []
   for i, rows in enumerate(np.concatenate([observation, action], axis=-1)):
     member = jax.tree.map(lambda p: p[i], params)
@@ -37,7 +37,7 @@ def deep(params, observation, action):
 
 
 def batch_ensemble(params, observation, action):
-  """N rank-one modulations of shared matrices (section 1.8)."""
+  """N rank-one modulations of shared matrices (docs/msg.md 4.6)."""
   values = []
   for i, x in enumerate(np.concatenate([observation, action], axis=-1)):
     def layer(p, x):
@@ -48,20 +48,20 @@ def batch_ensemble(params, observation, action):
 
 
 def mimo(params, observation, action):
-  """One MLP with N input blocks and N outputs (section 1.5)."""
+  """One MLP with N input blocks and N outputs (docs/msg.md 4.4)."""
   x = np.concatenate([*observation, *action], axis=-1)
   return linear(params['q'], trunk(params, x)).T, None
 
 
 def multi_head(params, observation, action):
-  """One MLP with N outputs (section 1.6)."""
+  """One MLP with N outputs (docs/msg.md 4.5)."""
   hidden = trunk(
       params, np.concatenate([observation[0], action[0]], axis=-1))
   return linear(params['q'], hidden).T, [hidden]
 
 
 def tree(params, observation, action):
-  """Binary branches: member i passes node i // 2**levels_below (1.7)."""
+  """Member i uses node i // (N / nodes) of each level (docs/msg.md 4.3)."""
   levels, leaves = params['levels'], params['leaves']
   num_members = len(leaves['w'])
   values, hidden = [], []
@@ -81,7 +81,7 @@ CRITICS = {
 
 
 def log_prob(loc, scale, action):
-  """Log-density of the squashed Gaussian, `[...]` (section 2.1)."""
+  """Log-density of the squashed Gaussian, `[...]` (docs/msg.md 5.1)."""
   assert np.all(np.abs(action) < 0.999), 'Tails are tested elsewhere.'
   z = (np.arctanh(action) - loc) / scale
   return np.sum(
@@ -90,10 +90,11 @@ def log_prob(loc, scale, action):
 
 
 def nt_xent(left, right, temperature):
-  """Cross entropy of finding each row's partner among all others (1.9)."""
+  """Cross entropy of each row's partner among all other rows, and accuracy."""
   rows = np.concatenate([left, right])
   logits = rows @ rows.T / temperature
   np.fill_diagonal(logits, -1e10)
   partner = np.roll(np.arange(len(rows)), len(left))
   chosen = logits[np.arange(len(rows)), partner]
-  return np.mean(special.logsumexp(logits, axis=1) - chosen)
+  return (np.mean(special.logsumexp(logits, axis=1) - chosen),
+          np.mean(np.argmax(logits, axis=1) == partner))

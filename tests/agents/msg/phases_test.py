@@ -147,7 +147,7 @@ def test_phases_have_metrics_of_their_own(compiled):
     names.append({name for name, weight in weights.items() if weight})
   pretraining = {'pretraining/pretrain_loss', 'pretraining/pretrain_acc'}
   cloning = {'critic_loss', 'behavior_reg_loss', 'actor_loss', 'avg_log_prob'}
-  maximizing = {'q_member', 'q_mean', 'q_std', 'alpha', 'alpha_loss'}
+  maximizing = {'q', 'q_mean', 'q_std', 'alpha', 'alpha_loss'}
   assert names == [pretraining, cloning, cloning | maximizing]
 
 

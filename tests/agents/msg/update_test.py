@@ -1,4 +1,4 @@
-"""The gradient step against NumPy, and what it must not do."""
+"""The gradient step against NumPy, and its invariants."""
 
 import chex
 import jax
@@ -7,30 +7,33 @@ import numpy_msg
 import pytest
 import tiny
 
-# Each compares the reference over a few steps: the first clones behaviour (or,
-# with SASS, pre-trains), the last is MSG's own.
+# Each case compares a few steps: pre-training if there is any, one step of
+# behaviour cloning and one that maximises the lower confidence bound.
 _CASES = {
     'deep': dict(),
     'deep_double_q_sass': dict(
         use_double_q=True, td_target_method='shared_lcb', std_ddof=1,
-        behavior_regularization_type='v3', reward_scale=2.,
+        behavior_regularization_type='v3',
         use_random_weighting_in_critic_loss=False, entropy_coefficient=0.3,
         use_sass=True, num_q_repr_pretrain_iters=1, ensemble_size=2),
-    'tree': dict(tiny.TREE),
-    'shared_min': dict(td_target_method='shared_min'),
+    'tree_v1_prime': dict(tiny.TREE, behavior_regularization_type='v1_prime'),
+    'shared_min_v2': dict(
+        td_target_method='shared_min', behavior_regularization_type='v2'),
     'multi_head_adamw': dict(
         tiny.MULTI_HEAD, td_target_method='shared_mean', mimo_using_adamw=True,
         target_entropy=0.5, use_sass=True),
     'mimo_cql': dict(tiny.MIMO, behavior_regularization_type='cql'),
     'batch_ensemble': dict(tiny.BATCH_ENSEMBLE, use_double_q=True),
-    'rem': dict(rem_mode=True),
+    'rem_v1_prime_double_q': dict(
+        rem_mode=True, behavior_regularization_type='v1_prime',
+        use_double_q=True),
     'sarsa': dict(perform_sarsa_q_eval=True,
                   behavior_regularization_type='none'),
 }
 
 
 def _disturb(params, seed):
-  """Moves all parameters: biases off zero, where ReLUs have kinks."""
+  """Moves all parameters; ReLUs are not differentiable at zero biases."""
   rng = np.random.default_rng(seed)
   return jax.tree.map(
       lambda x: x + np.float32(0.1) * rng.normal(size=x.shape).astype(x.dtype),
@@ -38,8 +41,23 @@ def _disturb(params, seed):
 
 
 def _adam(opt_state):
-  """The moments in an Optax state."""
+  """Returns the moments in a state of Optax."""
   return opt_state[0]
+
+
+def _assert_metrics(metrics, expected):
+  """Compares the metrics with a weight, values of members and rows included."""
+  found = {}
+  for values in metrics[:-1]:
+    found.update(values)
+  assert found.keys() == metrics.weights.keys()
+  assert set(metrics.weights.values()) <= {0., 1.}
+  found = {name: found[name] for name, w in metrics.weights.items() if w}
+  assert found.keys() == expected.keys()
+  for name, value in expected.items():
+    assert found[name].shape == np.shape(value), name
+    np.testing.assert_allclose(
+        found[name], value, rtol=1e-3, atol=1e-5, err_msg=name)
 
 
 @pytest.mark.parametrize('case', _CASES)
@@ -55,10 +73,10 @@ def test_equals_numpy(case):
   reference = numpy_msg.Reference(config, transition)
   expected = numpy_msg.make_state(state)
   for _ in range(config.num_q_repr_pretrain_iters + 2):
-    state, _ = step(state, transition)
-    expected = reference.step(expected)
-    # The moments are as large as the gradients, which Adam's steps are not:
-    # a factor in a loss would show only here.
+    state, metrics = step(state, transition)
+    expected, expected_metrics = reference.step(expected)
+    _assert_metrics(metrics, expected_metrics)
+    # Moments show factors in a loss, which Adam's steps do not.
     for ours, theirs in (
         (state.policy_opt_state, expected.policy_adam),
         (state.critic_opt_state, expected.critic_adam),
@@ -68,7 +86,7 @@ def test_equals_numpy(case):
       chex.assert_trees_all_close(
           _adam(ours).nu, theirs.square, rtol=2e-3, atol=1e-9)
       assert _adam(ours).count == theirs.count
-    # A learning rate is 1e-3: this is a hundredth of one step.
+    # The smallest learning rate is 1e-3: this is a hundredth of one step.
     for ours, theirs in (
         (state.policy_params, expected.policy),
         (state.critic_params, expected.critic),
@@ -87,7 +105,7 @@ def _run(config, state, num_steps=1):
 
 
 def _changed(before, after):
-  """Which leaves differ, as a flat list."""
+  """Returns whether each leaf differs, as a list."""
   return [not np.array_equal(x, y) for x, y in zip(
       jax.tree.leaves(before), jax.tree.leaves(after), strict=True)]
 
@@ -121,14 +139,14 @@ def test_members_are_independent(deep):
         others = np.arange(len(ours)) != member
         np.testing.assert_array_equal(ours[others], theirs[others])
         assert np.any(ours[member] != theirs[member]) or not np.any(ours)
-  # The one thing that members share is the policy they are asked about.
+  # The policy's step uses all members.
   assert any(_changed(new.policy_params, disturbed.policy_params))
 
 
 def test_actor_uses_critics_before_their_step(deep):
   config, step, state, transition = deep
   new, _ = step(state, transition)
-  # Other rewards give other critics after the step, but the same policy.
+  # Rewards change the critics' step, but not the policy's.
   other, _ = step(state, transition._replace(reward=transition.reward + 5.))
   assert any(_changed(new.critic_params, other.critic_params))
   assert not any(_changed(new.policy_params, other.policy_params))
@@ -156,7 +174,7 @@ def test_same_key_same_bits_and_new_key_each_step(deep):
 
 @pytest.mark.parametrize('ensemble_size', [1, 3])
 def test_identical_members_stay_finite(ensemble_size):
-  # Their standard deviation is zero, where a square root has no gradient.
+  # Their standard deviation is zero, where the square root has no gradient.
   config = tiny.make_config(
       ensemble_size=ensemble_size, std_ddof=1, td_target_method='shared_lcb')
   state = tiny.make_state(config)
@@ -172,13 +190,13 @@ def test_without_entropy_regularization():
   before = tiny.make_state(config)
   after = _run(config, before)
   assert after.log_alpha == 0. and _adam(after.alpha_opt_state).count == 0
-  # The policy's step is that of no bonus, whatever the temperature.
+  # The policy's step does not depend on the temperature.
   hot = _run(config, before._replace(log_alpha=np.float32(3.)))
   assert not any(_changed(after.policy_params, hot.policy_params))
 
 
-def test_batch_ensemble_has_a_floor_under_its_temperature():
-  # Entropy is far above this target, so the coefficient falls.
+def test_batch_ensemble_bounds_its_temperature_from_below():
+  # Entropy is far above this target, so that the temperature falls.
   config = tiny.make_config(
       **tiny.BATCH_ENSEMBLE, alpha_lr=1., target_entropy=-1000.)
   step = tiny.make_update_step(config)
