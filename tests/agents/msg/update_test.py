@@ -51,7 +51,7 @@ def _assert_metrics(metrics, expected):
   for values in metrics[:-1]:
     found.update(values)
   assert found.keys() == metrics.weights.keys()
-  assert set(metrics.weights.values()) <= {0., 1.}
+  assert set(map(float, metrics.weights.values())) <= {0., 1.}
   found = {name: found[name] for name, w in metrics.weights.items() if w}
   assert found.keys() == expected.keys()
   for name, value in expected.items():
