@@ -4,28 +4,9 @@ On a CPU a member's matrices stay in the cache when members take turns.
 Accelerators are faster with one batched product for all members.
 """
 
-import contextlib
-import contextvars
-from typing import Any, Callable, Optional
+from typing import Any, Callable
 
 import jax
-
-_forced_order = contextvars.ContextVar('forced_order', default=None)
-
-
-@contextlib.contextmanager
-def force_order(order: Optional[str]):
-  """Makes `map_members` ignore the platform, to compare both orders.
-
-  Args:
-    order: 'sequential' or 'parallel', for what is traced within the context;
-      None changes nothing.
-  """
-  token = _forced_order.set(order)
-  try:
-    yield
-  finally:
-    _forced_order.reset(token)
 
 
 def map_members(network: Callable[..., Any], params: Any,
@@ -69,7 +50,4 @@ def map_members(network: Callable[..., Any], params: Any,
         lambda *leaves: network(*jax.tree.unflatten(structure, leaves)),
         [0 if member else None for member in is_member])(*leaves)
 
-  order = _forced_order.get()
-  if order is not None:
-    return {'sequential': sequential, 'parallel': parallel}[order](*leaves)
   return jax.lax.platform_dependent(*leaves, cpu=sequential, default=parallel)

@@ -45,7 +45,7 @@ def ensemble_moments(
   One pass (mean of squares minus squared mean) loses all digits of a spread
   below one at values like -200. The mean of the deviations is the rounding
   error of the first pass; it is subtracted because it would be the whole spread
-  of members that agree. See docs/msg.md 9.2.
+  of members that agree. See docs/msg.md 3.8.
 
   Args:
     q: `[n, ...]`.

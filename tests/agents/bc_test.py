@@ -1,4 +1,4 @@
-"""Behaviour cloning: its step against NumPy, and that it learns."""
+"""Behaviour cloning: its step against NumPy, and learning."""
 
 from acme import types
 from acme.utils import loggers
@@ -18,7 +18,7 @@ def _make_policy():
 
 
 def _expert(observation):
-  """A policy to be cloned: linear, then squashed."""
+  """The policy to clone: linear, then squashed."""
   weights = np.array([[0.8, -0.4], [0.3, 0.5], [-0.6, 0.7]], np.float32)
   return np.tanh(observation @ weights)
 
@@ -58,13 +58,13 @@ def test_clones_an_expert(loss):
   assert log.data[-1]['learner_steps'] == 600
   assert learner.num_traces == 1
   if loss == 'mle':
-    # It learns how certain the expert is as well.
+    # The policy learns the expert's noise, too.
     params, = learner.get_variables(['policy'])
     scale = policy.apply(params, observation).scale
     assert 0.02 < np.median(scale) < 0.15
 
 
-def test_goes_on_as_if_never_stopped():
+def test_resumes_exactly():
   def make_learner(seed):
     return bc.BCLearner(
         _make_policy(), bc.BCConfig(batch_size=8, num_sgd_steps_per_step=3),
@@ -95,8 +95,8 @@ def test_first_step_equals_numpy(loss):
   learner.step()
   state = learner.save()
 
-  # The gradient with respect to the last biases; its moment after one of
-  # Adam's steps is a tenth of it.
+  # The gradient by the last biases; after one step Adam's first moment is a
+  # tenth of it.
   loc, scale = (np.array(x, np.float64)
                 for x in policy.apply(params, batch.observation))
   action = batch.action.astype(np.float64)
@@ -107,7 +107,7 @@ def test_first_step_equals_numpy(loss):
   else:
     z = (np.arctanh(action) - loc) / scale
     by_loc = -z / scale
-    # The scale is a softplus of what the layer gives, plus 0.01.
+    # The scale is the softplus of the layer's output plus 0.01.
     by_scale = (1 - z ** 2) / scale * (1 - np.exp(-(scale - 0.01)))
   moments = state.policy_opt_state[0].mu
   for name, gradient in (('loc', by_loc), ('scale', by_scale)):
@@ -125,12 +125,12 @@ def test_first_step_equals_numpy(loss):
     (dict(policy_lr=0.), 'policy_lr=0.0 must be greater'),
     (dict(batch_size=-1), 'batch_size=-1 must be an integer of at least 1'),
     (dict(num_sgd_steps_per_step=0), 'num_sgd_steps_per_step=0 must be')])
-def test_refuses_options_that_make_no_sense(options, message):
+def test_refuses_invalid_options(options, message):
   with pytest.raises(ValueError, match=message):
     bc.BCConfig(**options)
 
 
-def test_refuses_devices_that_leave_a_rest():
+def test_refuses_numbers_of_devices_that_do_not_divide_the_batch():
   with pytest.raises(ValueError, match=r'batch_size=8 .*3 devices.*\[1, 2, 4'):
     bc.BCLearner(_make_policy(), bc.BCConfig(batch_size=8),
                  jax.random.PRNGKey(0), _demonstrations(),

@@ -1,4 +1,4 @@
-"""What the tests of agents share."""
+"""Fixtures of the tests of agents."""
 
 import os
 import sys
@@ -6,14 +6,14 @@ import sys
 import jax
 import pytest
 
-# Lets them import the modules that stand beside them.
+# Lets tests import the modules in their folders.
 _HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [_HERE, os.path.join(_HERE, 'msg')]
 
 
 @pytest.fixture(scope='module', autouse=True)
 def compile_quickly():
-  """Halves the time of compiling, which is most of what these tests take."""
+  """Halves the time of compilation, which is most of these tests' time."""
   jax.config.update('jax_disable_most_optimizations', True)
   yield
   jax.config.update('jax_disable_most_optimizations', False)

@@ -1,4 +1,4 @@
-"""Tests of averaging metrics over steps and devices."""
+"""Tests of metrics averaged over steps and devices."""
 
 import functools
 
@@ -18,7 +18,7 @@ _WEIGHTS = {'loss': np.float32([1, 1, 1, 1, 1]),
 
 
 def _steps(seed=0):
-  """Of all members and rows."""
+  """Metrics of all members and rows."""
   rng = np.random.default_rng(seed)
   draw = lambda *shape: rng.normal(size=shape).astype(np.float32)
   return metrics.StepMetrics(
@@ -51,8 +51,8 @@ def _split(x, num_devices):
 
 @pytest.mark.parametrize('shard_over, num_devices', [
     ('members', 1), ('members', 2), ('batch', 1), ('batch', 2)])
-def test_averages_are_over_steps_that_measured(shard_over, num_devices):
-  """On two emulated devices as on one, and the same on both."""
+def test_averages_over_the_steps_that_measured(shard_over, num_devices):
+  """Two emulated devices give the averages of one."""
   steps = _steps()
   if shard_over == 'members':
     members, ranked = jax.tree.map(
@@ -60,7 +60,7 @@ def test_averages_are_over_steps_that_measured(shard_over, num_devices):
     tile = lambda x: np.stack([x] * num_devices)
     rows, scalars = jax.tree.map(tile, (steps.rows, steps.scalars))
   else:
-    # A device's members and scalars are means over its rows.
+    # Members and scalars are means over the rows of a device.
     noise = np.linspace(-1, 1, num_devices) if num_devices > 1 else [0.]
     part = lambda x: np.stack([x + np.float32(e) for e in noise])
     members, ranked, scalars = jax.tree.map(
@@ -76,7 +76,7 @@ def test_averages_are_over_steps_that_measured(shard_over, num_devices):
   expected = _expected(steps)
   for device in range(num_devices):
     found = metrics.to_host(jax.tree.map(lambda x: x[device], averages))
-    assert found.keys() == expected.keys()  # Without what was not measured.
+    assert found.keys() == expected.keys()  # 'nothing' was not measured.
     assert all(type(value) is float for value in found.values())
     for name, value in expected.items():
       np.testing.assert_allclose(

@@ -1,4 +1,4 @@
-"""The Acme learner around a program, with a toy for a program."""
+"""The Acme learner around a program, with a small program."""
 
 from acme.utils import counting
 from acme.utils import loggers
@@ -36,7 +36,7 @@ def test_counts_gradient_steps_and_logs_finite_numbers():
 
 
 def test_walltime_starts_with_the_first_step():
-  # The time between construction and the first step is not the learner's.
+  # The time between construction and the first step does not count.
   log = loggers.InMemoryLogger()
   learner = _make_learner(toy.make_data(), log)
   for _ in range(3):
@@ -45,7 +45,7 @@ def test_walltime_starts_with_the_first_step():
   assert walltime[0] == 0. < walltime[1] < walltime[2]
 
 
-def test_counts_by_itself_with_the_prefix_of_a_learner():
+def test_has_a_counter_by_default():
   log = loggers.InMemoryLogger()
   _make_learner(toy.make_data(), log).step()
   assert log.data[0]['learner_steps'] == 3
@@ -62,7 +62,7 @@ def test_takes_one_batch_per_step_from_an_iterator():
     learner.step()
 
 
-def test_takes_anything_that_can_be_iterated():
+def test_takes_any_iterable():
   learner = _make_learner([toy.make_data(6)])
   learner.step()
   assert learner.get_variables(['policy'])[0] == sum(range(6))
@@ -83,14 +83,14 @@ def test_refuses_data_without_the_next_actions_it_needs(extras):
   match = r"use_sass and use_q needs.*extras\['next_action'\]"
   with pytest.raises(ValueError, match=match):
     _make_learner(data, needs=('use_sass', 'use_q'))
-  # An iterator's first batch is looked at before any work is spent.
+  # The first batch of an iterator is checked at construction.
   with pytest.raises(ValueError, match=match):
     _make_learner(iter([data]), needs=('use_sass', 'use_q'))
-  # They are not asked for where no option needs them.
+  # They are optional if no option needs them.
   _make_learner(data).step()
 
 
-def test_unknown_variables_are_named_with_those_there_are():
+def test_unknown_variables_are_refused_with_a_list_of_all():
   learner = _make_learner(toy.make_data())
   with pytest.raises(KeyError, match=r"'q'.*\['critic', 'policy'\]"):
     learner.get_variables(['policy', 'q'])
@@ -99,7 +99,7 @@ def test_unknown_variables_are_named_with_those_there_are():
   np.testing.assert_array_equal(critic, np.arange(4))
 
 
-def test_goes_on_from_a_saved_state():
+def test_resumes_from_a_saved_state():
   learner = _make_learner(toy.make_data())
   learner.step()
   saved = learner.save()

@@ -1,4 +1,4 @@
-"""Many steps as one compiled program, with a toy for a gradient step."""
+"""Many steps as one compiled program, with a small gradient step."""
 
 from acme_msg.agents import metrics
 import jax
@@ -11,7 +11,7 @@ def test_batches_are_taken_in_turn():
   order = []
 
   def step(state, transition):
-    # Sums alone would not tell in which order minibatches came.
+    # Sums alone would not show the order of minibatches.
     jax.debug.callback(
         lambda rewards: order.append(rewards.tolist()), transition.reward,
         ordered=False)
@@ -36,7 +36,7 @@ def test_resident_rows_are_drawn_with_replacement_from_all():
   program = toy.make_program(num_sgd_steps_per_step=200, batch_size=20)
   data = program.put_dataset(toy.make_data(10))
   batches = metrics.to_host(program.run_resident(data))
-  # The mean reward is 4.5; its deviation here is 0.05 for each row.
+  # The mean reward is 4.5, with a standard error of 0.05 per row.
   np.testing.assert_allclose(batches['batch'], 90., atol=5.)
 
   def step(state, transition):
@@ -47,11 +47,11 @@ def test_resident_rows_are_drawn_with_replacement_from_all():
 
   program = toy.make_program(50, 10, step=step)
   counted = metrics.to_host(program.run_resident(data))
-  # Ten draws of ten rows: without replacement nothing would be repeated.
+  # Without replacement, ten draws from ten rows have no repetitions.
   assert counted['repeats'] > 1 and counted['fewest'] < 1
 
 
-def test_every_call_draws_anew_and_the_same_state_the_same():
+def test_calls_differ_and_equal_states_give_equal_minibatches():
   data = toy.make_data(10)
 
   def run(program, state, times):
@@ -79,8 +79,8 @@ def test_minibatches_do_not_depend_on_steps_per_call(steps):
   jax.tree.map(np.testing.assert_array_equal, program.state, single.state)
 
 
-def test_a_state_once_read_stays_as_it_was():
-  # The program reuses its state's memory in each call.
+def test_states_that_were_read_do_not_change():
+  # The program donates its state's memory in each call.
   program = toy.make_program()
   resident = program.put_dataset(toy.make_data(10))
   before = program.state
@@ -94,7 +94,7 @@ def test_a_state_once_read_stays_as_it_was():
   np.testing.assert_array_equal(program.get('members'), np.arange(4) + 9)
 
 
-def test_a_state_that_was_set_stays_as_it_was():
+def test_states_that_were_set_do_not_change():
   program = toy.make_program()
   state = toy.make_state()
   program.state = state
@@ -102,7 +102,7 @@ def test_a_state_that_was_set_stays_as_it_was():
   jax.tree.map(np.testing.assert_array_equal, state, toy.make_state())
 
 
-def test_nothing_crosses_between_host_and_devices_in_a_call():
+def test_calls_do_not_transfer_between_host_and_devices():
   program = toy.make_program()
   resident = program.put_dataset(toy.make_data(10))
   program.run_resident(resident)
@@ -111,7 +111,7 @@ def test_nothing_crosses_between_host_and_devices_in_a_call():
   assert metrics.to_host(averages)
 
 
-def test_a_state_gives_its_memory_to_the_next():
+def test_calls_donate_the_memory_of_the_state():
   program = toy.make_program()
   held = jax.tree.leaves(program._state)
   program.run_resident(program.put_dataset(toy.make_data(10)))

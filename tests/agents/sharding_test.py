@@ -1,8 +1,7 @@
-"""Tests of dividing critics over devices, and of the collectives.
+"""Tests of the division of critics over devices, and of the collectives.
 
-A process with eight forced CPU devices (this file as a program) runs both of
-the parallel maps; the tests hold what it found against NumPy on undivided
-arrays.
+A process with eight forced CPU devices runs this file as a program with both
+parallel maps; the tests compare its results with NumPy on undivided arrays.
 """
 
 import os
@@ -23,14 +22,15 @@ import pytest
 _RUNS = [('pmap', 1), ('pmap', 2), ('pmap', 4), ('pmap', 8),
          ('shard_map', 1), ('shard_map', 4)]
 _N, _B, _A, _S, _F, _BETA = 8, 16, 3, 2, 8, -4.
+_METHODS = ('independent', 'shared_mean', 'shared_min', 'shared_lcb')
 
 
 def _inputs():
   """Undivided arrays, the same in both processes."""
   rng = np.random.default_rng(0)
   draw = lambda *shape: rng.normal(size=shape).astype(np.float32)
-  # The first sample's least value is that of members 1 and 6, and the second's
-  # that of all members.
+  # Members 1 and 6 have the smallest value of the first sample, and all members
+  # that of the second.
   tied = draw(_N, _B)
   tied[[1, 6], 0] = -5.
   tied[:, 1] = -200.3
@@ -44,6 +44,20 @@ def _inputs():
 def _critic(slopes, action):
   """Values `[n, B]` that are not linear in the action."""
   return jnp.sum(jnp.sin(slopes[:, None] * action), axis=-1)
+
+
+def _objectives(shard, slopes, action):
+  """Shared targets and gradients of the policy's objective, by method."""
+  results = {}
+  for method in _METHODS:
+    def objective(action, method=method):
+      q = _critic(slopes, shard.shared_by_members(action))
+      value = losses.policy_objective(
+          q, losses.ensemble_moments(q, shard), method, _BETA, shard)
+      return jnp.mean(value), losses.shared_td_target(
+          q, method, _BETA, 1, shard)
+    results[method] = jax.grad(objective, has_aux=True)(action)
+  return results
 
 
 def _over_members(shard, x):
@@ -86,6 +100,7 @@ def _over_members(shard, x):
       x['member_metrics'].reshape(_S, shard.num_devices, -1)[
           :, shard.first_member // shard.num_local_members])
   results['rows'] = shard.local_rows(x['row_metrics'], axis=1)
+  results['objectives'] = _objectives(shard, slopes, x['action'])
   return results
 
 
@@ -103,6 +118,7 @@ def _over_batch(shard, x):
       'members': shard.local_members(x['slopes']),
       'min': shard.min_over_members(x['tied']),
       'sum': shard.sum_over_members(x['tied']),
+      'objectives': _objectives(shard, x['slopes'], action),
       'metrics': shard.all_members(jnp.mean(rows) + x['member_metrics'])}
 
 
@@ -115,7 +131,7 @@ def _try_replicated(devices, tree):
 
 
 def _run_on_devices(kind, num_devices):
-  """Everything that the tests look at, for one map and number of devices."""
+  """Results of one map on a number of devices."""
   devices = parallel.ParallelMap(jax.local_devices()[:num_devices], kind)
   data = devices.replicate(_inputs())
   results = {}
@@ -146,13 +162,14 @@ def _run_on_devices(kind, num_devices):
 
 @pytest.fixture(scope='module')
 def found(tmp_path_factory):
-  """What each map gives on each number of devices."""
+  """Results of each map on each number of devices."""
   path = tmp_path_factory.mktemp('sharding') / 'found.pickle'
   subprocess.run(
       [sys.executable, __file__, str(path)], check=True, timeout=900,
       env={**os.environ, 'JAX_PLATFORMS': 'cpu',
            'JAX_DISABLE_MOST_OPTIMIZATIONS': '1',
-           'XLA_FLAGS': '--xla_force_host_platform_device_count=8'})
+           'XLA_FLAGS': '--xla_force_host_platform_device_count=8 '
+                        '--xla_cpu_parallel_codegen_split_count=1'})
   return pickle.loads(path.read_bytes())
 
 
@@ -166,7 +183,7 @@ def _join(x):
 
 
 def _assert_all(x, expected, **tolerance):
-  """That each device has the value."""
+  """Asserts that each device has the value."""
   np.testing.assert_allclose(
       x, np.broadcast_to(expected, np.shape(x)), **tolerance)
 
@@ -189,9 +206,39 @@ def test_lower_confidence_bound_and_its_gradients(found, run, ddof):
   _assert_all(result[f'bound_action_{ddof}'], by_action, rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.parametrize('method', _METHODS)
+@pytest.mark.parametrize('run', _RUNS)
+def test_shared_targets_and_the_policys_objective(found, run, method):
+  x = _exact()
+  angles = x['slopes'][:, None] * x['action']
+  q = np.sin(angles).sum(-1)
+  mean, std = q.mean(0), q.std(0)
+  target = {'independent': q, 'shared_mean': mean, 'shared_min': q.min(0),
+            'shared_lcb': mean + _BETA * q.std(0, ddof=1)}[method]
+  weights = {
+      'shared_mean': np.full(q.shape, 1 / _N),
+      'shared_min': np.eye(_N)[q.argmin(0)].T,
+  }.get(method, 1 / _N + _BETA * (q - mean) / (_N * std))
+  gradient = np.einsum(
+      'nb,nba->ba', weights, np.cos(angles) * x['slopes'][:, None]) / _B
+  found_gradient, found_target = (
+      found[run]['members']['objectives'][method])
+  _assert_all(found_gradient, gradient, rtol=1e-3, atol=1e-6)
+  if method == 'independent':
+    found_target = _join(found_target)
+  _assert_all(found_target, target, rtol=1e-4, atol=1e-5)
+
+  found_gradient, found_target = found[run]['batch']['objectives'][method]
+  # Each device's loss is a mean over its own rows.
+  np.testing.assert_allclose(
+      _join(found_gradient) / run[1], gradient, rtol=1e-3, atol=1e-6)
+  np.testing.assert_allclose(
+      np.concatenate(found_target, axis=-1), target, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize('run', _RUNS)
 def test_devices_hold_the_same_bits(found, run):
-  """What is replicated must not drift apart."""
+  """Replicated values must not drift apart."""
   result = found[run]['members']
   for name in ('bound_0', 'bound_action_1', 'min', 'mean', 'sass', 'metrics'):
     for x in jax.tree.leaves(result[name]):
@@ -216,7 +263,7 @@ def test_minimum_improves_the_least_members(found, run):
 
 @pytest.mark.parametrize('run', _RUNS)
 def test_contrast_of_divided_features(found, run):
-  """The loss of parts of features is that of all, and so is its gradient."""
+  """Divided features give the loss and the gradient of whole features."""
   result, x = found[run]['members'], _inputs()
   def loss(features):
     return losses.nt_xent(features[:_B], features[_B:], 1.).loss
@@ -237,7 +284,7 @@ def test_members_gradients_are_completed(found, run):
       result['reduced']['common'], x['gradient'][0] * np.sum(1. + firsts),
       rtol=1e-5)
   _assert_all(result['metrics'], x['member_metrics'])
-  _assert_all(result['rows'], x['row_metrics'])  # Of which all see all.
+  _assert_all(result['rows'], x['row_metrics'])  # Rows are not divided.
 
 
 @pytest.mark.parametrize('run', _RUNS)
@@ -249,7 +296,7 @@ def test_a_divided_batch_gives_the_whole_batchs_means(found, run):
   _assert_all(result['gradient'], gradient, rtol=1e-4, atol=1e-6)
   _assert_all(result['mean'], x['row_metrics'].mean(1), rtol=1e-4, atol=1e-6)
   _assert_all(result['rows'], x['row_metrics'])
-  _assert_all(result['members'], x['slopes'])  # Of which all hold all.
+  _assert_all(result['members'], x['slopes'])  # Members are not divided.
   _assert_all(result['min'], x['tied'].min(0))
   _assert_all(result['sum'], x['tied'].sum(0), rtol=1e-4, atol=1e-5)
   _assert_all(result['metrics'], x['row_metrics'].mean() + x['member_metrics'],
@@ -266,7 +313,7 @@ def test_split_gather_and_replicate_lose_nothing(found, run):
   for part, same in zip(result['parts']['same'], (np.arange(5), 2.)):
     assert part.shape[0] == num_devices
     _assert_all(part, same)
-  # What a checkpoint is written from stays where it is.
+  # The arrays from which a checkpoint is written stay on their devices.
   assert result['spread'] == num_devices
   jax.tree.map(
       np.testing.assert_array_equal, result['arrays'], result['whole'])
@@ -294,7 +341,8 @@ def test_copies_that_differ_are_named(found, run):
     ('batch_ensemble', 24, r'ensemble_size=12 .* 24 devices'),
     ('multi_head', 4, r'batch_size=10 .* 4 devices.*\[1, 2, 5, 10\]'
      '.*change batch_size')])
-def test_a_rest_is_refused(method, num_devices, message):
+def test_refuses_numbers_of_devices_that_do_not_divide(
+    method, num_devices, message):
   critic = networks.make_critic(
       2, 1, ensemble_method=method, ensemble_size=12)
   with pytest.raises(ValueError, match=message):

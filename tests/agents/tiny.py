@@ -57,12 +57,13 @@ def make_config(**options) -> msg.MSGConfig:
   return msg.MSGConfig(**{**dict(
       policy_lr=2e-3, q_lr=1e-3, alpha_lr=1e-2, discount=0.9, tau=0.1,
       reward_scale=1.5, pretrain_temp=0.7, batch_size=16,
-      ensemble_size=4, beta=-2., num_bc_iters=0,
+      ensemble_size=4, beta=-2., num_bc_iters=0, num_cql_actions=3,
       behavior_regularization_type='v1', behavior_regularization_alpha=0.5,
       actor_network_hidden_sizes=(6,), critic_network_hidden_sizes=(5,),
   ), **options})
 
 
+@functools.lru_cache(maxsize=None)
 def make_networks(config: msg.MSGConfig):
   """Returns the networks that the builder makes for the config."""
   return builders.make_msg_networks(SPEC, config)
@@ -89,6 +90,7 @@ def make_state(config: msg.MSGConfig, seed: int = 0) -> msg_state.TrainingState:
       seed, *((name, getattr(config, name)) for name in _STATE_OPTIONS)))
 
 
+@functools.lru_cache(maxsize=None)
 def make_update_step(config: msg.MSGConfig):
   """Returns the compiled gradient step on one device."""
   networks = make_networks(config)

@@ -1,4 +1,4 @@
-"""A program of gradient steps that compiles at once: a running sum."""
+"""A program of gradient steps that compiles fast: a running sum."""
 
 from typing import Any, NamedTuple
 
@@ -12,21 +12,21 @@ import numpy as np
 
 
 class State(NamedTuple):
-  """A sum of rewards with its history's key, and some members."""
+  """A sum of rewards, some members and a key."""
   total: Any
   members: Any
   key: Any
 
 
 def make_state(num_members: int = 4) -> State:
-  """Nothing summed yet."""
+  """Returns the initial state."""
   return State(np.zeros((), np.float32),
                np.arange(num_members, dtype=np.float32),
                jax.random.PRNGKey(0))
 
 
 def make_data(num_transitions: int = 10) -> types.Transition:
-  """Transitions that are told apart by their rewards 0, 1, 2, ..."""
+  """Transitions that differ in their rewards 0, 1, 2, ..."""
   rewards = np.arange(num_transitions, dtype=np.float32)
   column = rewards[:, None]
   return types.Transition(column, column, rewards, np.ones_like(rewards),
@@ -36,7 +36,7 @@ def make_data(num_transitions: int = 10) -> types.Transition:
 def make_program(num_sgd_steps_per_step: int = 3, batch_size: int = 2,
                  devices=None, step=None, parallel_map='pmap',
                  resident_data='replicated') -> scanned_program.Program:
-  """A program whose steps add up rewards and move members by one."""
+  """A program whose steps sum rewards and add one to members."""
   devices = parallel.ParallelMap(
       devices or jax.local_devices()[:1], parallel_map)
 

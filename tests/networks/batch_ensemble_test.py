@@ -56,7 +56,7 @@ def test_members_begin_as_random_signs_of_shared_matrices():
 
 
 def test_the_shared_gradient_is_the_sum_of_members(randomize):
-  """By the closed form, on one linear layer: `q = γ (x * α) w + b`."""
+  """One linear layer has a closed form, `q = gamma (alpha * x) w + b`."""
   critic = _make(hidden_sizes=())
   params = randomize(jax.jit(critic.init)(jax.random.PRNGKey(0)))
   inputs = _inputs(_B)
@@ -101,7 +101,7 @@ def test_members_with_the_same_vectors_are_one_member(randomize):
 
 @pytest.mark.parametrize(
     'batch_split, rows', [(True, 'split'), (False, 'same')])
-def test_batch_split_names_the_members_rows(batch_split, rows):
+def test_batch_split_chooses_the_members_rows(batch_split, rows):
   critic = networks.make_critic(
       _O, _A, ensemble_method='batch_ensemble', batch_split=batch_split)
   assert critic.member_batches == rows

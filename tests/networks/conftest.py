@@ -1,4 +1,4 @@
-"""What the tests of networks share."""
+"""Fixtures of the tests of networks."""
 
 import jax
 import numpy as np
@@ -7,14 +7,14 @@ import pytest
 
 @pytest.fixture(scope='module', autouse=True)
 def compile_quickly():
-  """Halves the time of compiling, which is most of what these tests take."""
+  """Halves the time of compilation, which is most of these tests' time."""
   jax.config.update('jax_disable_most_optimizations', True)
   yield
   jax.config.update('jax_disable_most_optimizations', False)
 
 
 def _relu_mlp(layers, x):
-  """Layers `(w [I, O], b [O])` with ReLU after all but the last, in float64."""
+  """Applies layers `(w [I, O], b [O])` in float64, with ReLU between them."""
   x = np.asarray(x, np.float64)
   for i, (w, b) in enumerate(layers):
     x = x @ np.asarray(w, np.float64) + np.asarray(b, np.float64)
@@ -24,7 +24,7 @@ def _relu_mlp(layers, x):
 
 
 def _randomize(params, seed=0):
-  """Moves every array, so that biases are not zero and signs not +-1."""
+  """Adds noise to all arrays; initial biases are zero and signs are +-1."""
   rng = np.random.default_rng(seed)
   return jax.tree.map(
       lambda x: np.asarray(x) + rng.normal(

@@ -1,4 +1,4 @@
-"""Tests of what all critic ensembles have in common."""
+"""Tests of all critic ensembles."""
 
 from acme_msg import networks
 import jax
@@ -21,7 +21,7 @@ def _make(options, **others):
 
 
 @pytest.mark.parametrize('options, size, count', [
-    # The MSG specification, section 2.5.
+    # Counts of weights and biases with three hidden layers of 256.
     (_VARIANTS[0], 64, 9_060_416), (_VARIANTS[0], 4, 566_276),
     (_VARIANTS[1], 64, 157_760), (_VARIANTS[1], 4, 142_340),
     (_MIMO, 64, 754_496), (_MIMO, 4, 170_756),
@@ -41,7 +41,7 @@ def test_parameters_are_as_many_as_specified(
 
 @pytest.mark.parametrize('options', _VARIANTS, ids=_NAMES)
 def test_heads_are_independent_networks(options):
-  """Two heads are two ensembles of one, laid side by side."""
+  """Two heads are two ensembles with one head, concatenated."""
   single, double = _make(options), _make(options, use_double_q=True)
   init = jax.jit(double.init)
   params = init(jax.random.PRNGKey(0))
@@ -56,7 +56,7 @@ def test_heads_are_independent_networks(options):
       both.features, np.concatenate([h.features for h in heads], axis=-1))
   assert both.q.shape == (4, 7, 2)
 
-  # The seed, and nothing else, decides; no weight is drawn for two places.
+  # The key alone decides, and no two weights are equal.
   again = init(jax.random.PRNGKey(0))
   jax.tree.map(np.testing.assert_array_equal, params, again)
   weights = np.concatenate([
@@ -66,7 +66,7 @@ def test_heads_are_independent_networks(options):
 
 
 def test_members_share_nothing():
-  """A member's values keep their bits when all the others change."""
+  """A member's values keep their bits when all other members change."""
   critic = _make(_VARIANTS[0])
   params = jax.jit(critic.init)(jax.random.PRNGKey(0))
   apply = jax.jit(critic.apply)
@@ -82,8 +82,8 @@ def test_members_share_nothing():
 
 
 @pytest.mark.parametrize('options', _VARIANTS, ids=_NAMES)
-def test_member_arrays_reach_their_member_alone(options, randomize):
-  """Where the last layer is the members' own, so is its gradient."""
+def test_member_arrays_affect_their_member_only(options, randomize):
+  """The gradient of a member's value is zero for other members' arrays."""
   critic = _make(options)
   params = randomize(jax.jit(critic.init)(jax.random.PRNGKey(0)))
   args = np.ones((2, 3), np.float32), np.ones((2, 2), np.float32)
@@ -102,7 +102,7 @@ def test_member_arrays_reach_their_member_alone(options, randomize):
       'deep_ensembles': 3, 'tree_deep_ensembles': 2, 'batch_ensemble': 3,
   }.get(options['ensemble_method'], 0)
   if options['ensemble_method'] in ('mimo', 'multi_head'):
-    # One network: the members' own are the columns of its last layer.
+    # One network, whose last layer has a column for each member.
     assert not any(jax.tree.leaves(is_member))
     columns = np.abs(jacobian[0]['q']['w']).sum(axis=1) > 0
     np.testing.assert_array_equal(columns, np.eye(4, dtype=bool))

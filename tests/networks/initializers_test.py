@@ -1,4 +1,4 @@
-"""Tests of the initial weights, on the networks that they are given to."""
+"""Tests of the initial weights of networks."""
 
 from acme_msg import networks
 import jax
@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-# The largest weight, in deviations of the distribution drawn from: a normal is
-# truncated at two of its own deviations, which leaves it .8796 of the spread.
+# The largest weight in standard deviations. Truncation at two deviations leaves
+# a normal .8796 of its deviation.
 _LARGEST = {'truncated': 2 / .87962566, 'uniform': np.sqrt(3.)}
 
 
@@ -54,8 +54,8 @@ def test_unknown_type_is_refused():
 
 
 @pytest.mark.parametrize('init_scale', [1., 4.])
-def test_random_initialisers_are_the_members_own(init_scale):
-  """Scale in U(0.5, 2), any of three fans and of three distributions."""
+def test_members_draw_their_initialisers(init_scale):
+  """Scale from U(0.5, 2), one of three fans, one of three distributions."""
   critic = networks.make_critic(
       50, 10, hidden_sizes=(150, 40), ensemble_size=24, critic_random_init=True,
       critic_init_scale=init_scale)
@@ -71,7 +71,7 @@ def test_random_initialisers_are_the_members_own(init_scale):
           for w in layers)
       candidates.append((abs(first / second - 1.), fan, first))
     mismatch, fan, scale = min(candidates)
-    assert mismatch < .1  # One scaling explains both layers of the member.
+    assert mismatch < .1  # Both layers of a member have the same scaling.
     fans.append(fan)
     scales.append(scale / init_scale)
     largest = max(np.abs(w[member]).max() / w[member].std() for w in layers)

@@ -36,7 +36,7 @@ def test_same_inputs_fill_all_blocks(
   assert output.q.shape == (_N, _B, 1) and output.features.shape == (1, _B, 6)
   np.testing.assert_allclose(
       output.q, _expected(relu_mlp, params, inputs), atol=1e-5)
-  # Members have rows of their own only where both blocks have room for them.
+  # Members see different rows only if both inputs are tiled.
   assert critic.member_batches == (
       'shuffled' if observations and actions else 'same')
   assert critic.representation == (

@@ -1,7 +1,7 @@
-"""The variant that `networks/README.md` writes: as it stands there, it trains.
+"""The example variant of `networks/README.md` trains as it is printed there.
 
-The code runs in a process with four forced CPU devices (this file as a
-program); the tests look at what it found.
+A process with four forced CPU devices runs this file as a program; the tests
+check its results.
 """
 
 import dataclasses
@@ -26,7 +26,7 @@ import pytest
 
 _README = pathlib.Path(acme_msg.__file__).parent / 'networks' / 'README.md'
 _TASK = 'pointmaze-umaze-diverse'
-# A large learning rate, so that what is wrong shows after few steps.
+# Large learning rates show errors after few steps.
 _CONFIG = msg.MSGConfig(
     ensemble_size=12, beta=-2., q_lr=1e-3, policy_lr=1e-3, batch_size=16,
     num_sgd_steps_per_step=2, num_bc_iters=2, actor_network_hidden_sizes=(6,),
@@ -39,7 +39,7 @@ def _blocks():
 
 
 def _learn(readme, run, dataset, num_devices):
-  """Trains on so many devices; returns the first and the last state."""
+  """Trains on `num_devices` devices; returns the first and the last state."""
   learner = learning.MSGLearner(
       readme['make_networks'](run.environment_spec(), _CONFIG), _CONFIG,
       jax.random.PRNGKey(0), dataset, logger=loggers.NoOpLogger(),
@@ -75,7 +75,8 @@ def _folder(tmp_path_factory):
       [sys.executable, __file__, str(folder)],
       env={**os.environ,
            'ACME_MSG_DATA_DIR': str(folder / 'data'),
-           'XLA_FLAGS': '--xla_force_host_platform_device_count=4',
+           'XLA_FLAGS': '--xla_force_host_platform_device_count=4 '
+                        '--xla_cpu_parallel_codegen_split_count=1',
            'JAX_DISABLE_MOST_OPTIMIZATIONS': '1',
            'JAX_PLATFORMS': 'cpu'},
       stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=folder)
@@ -108,8 +109,8 @@ def test_every_parameter_learns_and_members_differ(states):
 
 
 def test_four_devices_give_what_one_gives(states):
-  # Sums over devices round in another order. Adam's steps are 1e-3 here, so
-  # this is a thousandth of one.
+  # Sums over devices are rounded in another order. Adam's steps are 1e-3, a
+  # thousand times the tolerance.
   jax.tree.map(
       lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-6),
       states[1], states[4])

@@ -19,9 +19,13 @@ _INSIDE = np.abs(_ACTION) < .999
 
 
 def _log_prob(loc, scale, action):
-  """Of single actions, `[X]`."""
-  return tanh_normal.log_prob(
-      tanh_normal.TanhNormal(loc[:, None], scale[:, None]), action[:, None])
+  """Log-probability of single actions, `[X]`."""
+  return _joint_log_prob(loc[:, None], scale[:, None], action[:, None])
+
+
+@jax.jit
+def _joint_log_prob(loc, scale, action):
+  return tanh_normal.log_prob(tanh_normal.TanhNormal(loc, scale), action)
 
 
 def test_log_prob_is_the_change_of_variables_inside_the_threshold():
@@ -34,7 +38,7 @@ def test_log_prob_is_the_change_of_variables_inside_the_threshold():
       _log_prob(_LOC, _SCALE, _ACTION)[_INSIDE], expected, rtol=2e-4, atol=1e-4)
 
 
-def test_log_prob_is_the_mean_of_the_tail_beyond_the_threshold():
+def test_log_prob_is_the_mean_density_of_the_tail_beyond_the_threshold():
   edge, width = np.arctanh(.999), 1 - .999
   loc, scale = _LOC.astype(np.float64), _SCALE.astype(np.float64)
   left = stats.norm.logcdf(-edge, loc, scale) - np.log(width)
@@ -81,7 +85,7 @@ def test_log_prob_sums_over_actions():
   loc, action = rng.normal(size=(2, 4, 3)).astype(np.float32)
   action = np.tanh(action)
   scale = np.float32([[.4, 1., 2.]])
-  joint = tanh_normal.log_prob(tanh_normal.TanhNormal(loc, scale), action)
+  joint = _joint_log_prob(loc, np.repeat(scale, 4, axis=0), action)
   single = [_log_prob(loc[:, i], np.repeat(scale[:, i], 4), action[:, i])
             for i in range(3)]
   np.testing.assert_allclose(joint, np.sum(single, axis=0), rtol=1e-5)
@@ -107,11 +111,11 @@ def test_samples_are_reparameterised():
 
 @pytest.mark.parametrize('action', [-1., 1.])
 def test_gradient_is_exact_far_from_the_location(action):
-  """Where the action is thousands of deviations away, as in early cloning."""
+  """Actions thousands of deviations away, as early in behaviour cloning."""
   loc = np.float32([-action * x for x in (0., 3., 20., 60.)])
   scale, actions = np.full((2, 4), [[.001], [action]], np.float32)
-  gradient = jax.grad(
-      lambda loc: jnp.sum(_log_prob(loc, scale, actions)))(loc)
+  gradient = jax.jit(jax.grad(
+      lambda loc: jnp.sum(_log_prob(loc, scale, actions))))(loc)
   deviations = (np.arctanh(.999) + np.abs(loc.astype(np.float64))) / .001
-  # Of a normal's tail: one deviation further costs `deviations`.
+  # The slope of a normal's tail is the number of deviations.
   np.testing.assert_allclose(gradient, action * deviations / .001, rtol=1e-4)

@@ -1,5 +1,7 @@
 """Tests of tree ensembles."""
 
+import functools
+
 from acme_msg import networks
 import jax
 import jax.numpy as jnp
@@ -9,6 +11,7 @@ import pytest
 _O, _A, _B, _WIDTH = 3, 2, 5, 4
 
 
+@functools.lru_cache(maxsize=None)
 def _make(branching, depth, width=_WIDTH, **options):
   return networks.make_critic(
       _O, _A, ensemble_method='tree_deep_ensembles', tree_width=width,
@@ -23,7 +26,7 @@ def _inputs():
 
 
 def _walk(params, branching, depth, x):
-  """Descends from the root to each leaf: values `[N, B]`, features `[B, F]`."""
+  """Evaluates each leaf from the root: values `[N, B]`, features `[B, F]`."""
   values, features = [], []
 
   def descend(level, node, hidden):
@@ -46,7 +49,7 @@ def _walk(params, branching, depth, x):
 def test_members_are_paths_from_the_root(
     branching, depth, use_double_q, randomize):
   critic = _make(branching, depth, use_double_q=use_double_q)
-  params = randomize(jax.jit(critic.init)(jax.random.PRNGKey(0)))
+  params = randomize(_initial(critic))
   output = jax.jit(critic.apply)(params, *_inputs())
   x = np.concatenate(_inputs(), axis=-1)
   paths = [_walk(head, branching, depth, x) for head in params]
@@ -71,6 +74,20 @@ def test_siblings_are_drawn_as_one_wide_layer():
   assert len(np.unique(w)) > .99 * w.size
 
 
+@functools.lru_cache(maxsize=None)
+def _initial(critic):
+  return jax.jit(critic.init)(jax.random.PRNGKey(0))
+
+
+@functools.lru_cache(maxsize=None)
+def _gradient(critic):
+  """Compiled `(params, first member, weights) -> (gradient, output)`."""
+  def loss(params, first, weights):
+    output = critic.apply(params, *_inputs(), first)
+    return jnp.sum(output.q * weights), output
+  return jax.jit(jax.grad(loss, has_aux=True))
+
+
 @pytest.mark.parametrize('branching, depth, num_devices', [
     (2, 3, 2), (2, 3, 4), (2, 3, 8), (4, 1, 2), (4, 2, 2), (6, 2, 4)])
 def test_shards_together_are_the_whole(
@@ -78,18 +95,9 @@ def test_shards_together_are_the_whole(
   """Values, features and the sum of the shards' gradients."""
   critic = _make(branching, depth)
   num_members = branching ** depth
-  params = randomize(jax.jit(critic.init)(jax.random.PRNGKey(0)))
+  params, run = randomize(_initial(critic)), _gradient(critic)
   weights = np.random.default_rng(1).normal(
       size=(num_members, _B, 1)).astype(np.float32)
-  inputs = _inputs()
-
-  @jax.jit
-  def run(params, first, weights):
-    def loss(params):
-      output = critic.apply(params, *inputs, first)
-      return jnp.sum(output.q * weights), output
-    return jax.grad(loss, has_aux=True)(params)
-
   gradient, whole = run(params, 0, weights)
   is_split = critic.member_leaves(params, num_devices)
   assert is_split[0]['leaves']['w']

@@ -1,4 +1,4 @@
-"""Policies that act, against NumPy, and actors' weights over episodes."""
+"""Acting policies against NumPy, and the weights that actors use."""
 
 from acme_msg.agents import feed_forward_actor
 from acme_msg.agents.msg import acting
@@ -15,7 +15,7 @@ _NUM_SAMPLES = 5
 
 
 def _networks_and_params(config):
-  """Networks, and parameters of policy and critics off their first values."""
+  """Networks, and disturbed initial parameters of policy and critics."""
   state = tiny.make_state(config)
   rng = np.random.default_rng(1)
   disturb = lambda x: (x + 0.3 * rng.normal(size=x.shape)).astype(np.float32)
@@ -28,7 +28,7 @@ def _observation():
 
 
 def _distribution(policy_params, observation):
-  """The policy's location and scale (section 2.1), in NumPy."""
+  """The policy's location and scale in NumPy (docs/msg.md 5.1)."""
   hidden = numpy_networks.trunk(policy_params, observation, 'policy_trunk')
   raw = numpy_networks.linear(policy_params['scale'], hidden)
   return (numpy_networks.linear(policy_params['loc'], hidden),
@@ -79,14 +79,14 @@ def test_q_filter_takes_the_best_candidate(options):
     scores.append(np.mean(q, axis=0) + config.beta * np.std(
         q, axis=0, ddof=config.std_ddof))
   best = np.argmax(scores, axis=0)
-  # Rows differ in which candidate is best, and in its kind.
+  # Both sampled and uniform candidates win in some rows.
   assert (best < _NUM_SAMPLES).any() and (best >= _NUM_SAMPLES).any()
   np.testing.assert_allclose(
       actions, candidates[best, np.arange(_NUM_ROWS)], atol=1e-5)
 
 
 class _Source:
-  """A variable source whose weights change whenever they are asked for."""
+  """A variable source whose weights change with every request."""
 
   def __init__(self):
     self.version = 0
@@ -102,7 +102,8 @@ def test_actor_keeps_its_weights_for_a_whole_episode():
     del key
     return jnp.broadcast_to(params, observation.shape)
 
-  actor = feed_forward_actor.make_actor(jax.random.PRNGKey(0), policy, _Source())
+  actor = feed_forward_actor.make_actor(
+      jax.random.PRNGKey(0), policy, _Source())
   first = dm_env.restart(np.zeros(2, np.float32))
   middle = dm_env.transition(1., np.zeros(2, np.float32))
   last = dm_env.termination(1., np.zeros(2, np.float32))
@@ -121,11 +122,12 @@ def test_actor_keeps_its_weights_for_a_whole_episode():
   assert max(versions[0]) < max(versions[1]) < max(versions[2])
 
 
-def test_actor_draws_anew_at_each_step():
+def test_actor_uses_a_new_key_at_each_step():
   def policy(params, key, observation):
     return params + jax.random.normal(key, observation.shape)
 
-  actor = feed_forward_actor.make_actor(jax.random.PRNGKey(0), policy, _Source())
+  actor = feed_forward_actor.make_actor(
+      jax.random.PRNGKey(0), policy, _Source())
   actor.observe_first(dm_env.restart(np.zeros(2, np.float32)))
   actions = [actor.select_action(np.zeros(2, np.float32)) for _ in range(3)]
   assert len({tuple(action) for action in actions}) == 3

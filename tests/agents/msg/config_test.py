@@ -1,8 +1,9 @@
-"""Tests of the options: defaults, refusals, and the batch ensemble's names."""
+"""Tests of the options: defaults, refusals and batch-ensemble names."""
 
 import dataclasses
 import re
 
+from acme_msg.agents import bc
 from acme_msg.agents import msg
 import pytest
 
@@ -14,10 +15,10 @@ _COUNTS = (
     'batch_size', 'num_sgd_steps_per_step', 'ensemble_size', 'num_cql_actions',
     'num_eval_samples', 'tree_branching', 'tree_depth', 'tree_width')
 
-# Options, and the fragments that the message must have: what was found, what
-# it goes against, what to do.
+# Options and fragments of the message: what was found, what it contradicts and
+# what to do.
 _REFUSED = [
-    # Values that the reference names but never had.
+    # Values that only the reference implementation names.
     (dict(behavior_regularization_type='spec_norm'),
      ["behavior_regularization_type='spec_norm'", "'v1'"]),
     (dict(networks_init_type='Ilya'),
@@ -25,7 +26,7 @@ _REFUSED = [
     (dict(ensemble_method='efficient_tree_deep_ensembles'),
      ["ensemble_method='efficient_tree_deep_ensembles'",
       "use 'tree_deep_ensembles'"]),
-    # Values that nobody knows.
+    # Unknown values.
     (dict(ensemble_method='dropout'), ["ensemble_method='dropout'", "'mimo'"]),
     (dict(td_target_method='shared_max'),
      ["td_target_method='shared_max'", "'shared_lcb'"]),
@@ -52,6 +53,7 @@ _REFUSED = [
      ['behavior_regularization_alpha=-0.1', 'not be negative']),
     (dict(discount=1.1), ['discount=1.1', '[0, 1]']),
     (dict(tau=0.), ['tau=0.0', '(0, 1]']),
+    (dict(beta=float('nan')), ['beta=nan', 'finite']),
     (dict(actor_network_hidden_sizes=()),
      ['actor_network_hidden_sizes=()', 'positive integers']),
     (dict(critic_network_hidden_sizes=(256, 0)),
@@ -70,7 +72,7 @@ _REFUSED = [
      ['critic_random_init', "'mimo'", "ensemble_method='deep_ensembles'"]),
     (dict(_BATCH_ENSEMBLE, ensemble_size=6),
      ['batch_split', 'found 256', 'ensemble_size=6', 'batch_split=False']),
-    # Members that see rows of their own share nothing.
+    # Options that need members with the same rows.
     *((dict(_MIMO, td_target_method=method),
        [f'td_target_method={method!r}', 'both tiles',
         "td_target_method='independent' or ensemble_method='multi_head'"])
@@ -136,20 +138,21 @@ def test_refusals_say_what_to_do(options, fragments):
     dict(critic_random_init=True, rem_mode=True),
     dict(entropy_coefficient=0.), dict(target_entropy=-3.),
     dict(target_update_period=5, use_ema_target_critic_params=False),
-    # The reference's recipe: without effect on type v1, but not refused.
+    # A recipe of the reference implementation: `num_cql_actions` has no effect
+    # on type 'v1', but is not refused.
     dict(ensemble_size=64, beta=-8., behavior_regularization_type='v1',
          behavior_regularization_alpha=.1, num_cql_actions=1,
          num_sgd_steps_per_step=200, num_eval_samples=32),
 ])
-def test_what_goes_together_is_accepted(options):
+def test_valid_combinations_are_accepted(options):
   config = msg.MSGConfig(**options)
   for name, value in options.items():
     assert getattr(config, name) == value
 
 
-def test_defaults_are_the_references():
+def test_defaults_are_those_of_the_reference_implementation():
   expected = dict(
-      # The MSG specification, section 3.1 and the learner's constants.
+      # docs/msg.md 11.1.
       policy_lr=3e-5, q_lr=3e-4, alpha_lr=3e-4, discount=.99, tau=.005,
       reward_scale=1., num_sgd_steps_per_step=1,
       ensemble_method='deep_ensembles', ensemble_size=16, use_double_q=False,
@@ -165,25 +168,24 @@ def test_defaults_are_the_references():
       critic_network_hidden_sizes=(256, 256),
       networks_init_type='glorot_also_dist', critic_random_init=False,
       critic_init_scale=1., eval_with_q_filter=False, num_eval_samples=10,
-      # Section 1.7; section 3.3 (the runner's batch over the steps in it).
       tree_branching=4, tree_depth=3, tree_width=256, batch_size=256,
-      # Ours: none of them changes what the reference does, but for the spread
-      # of the variants that it gave ddof=1.
+      # Options of this project. Only `std_ddof` differs from the reference
+      # implementation, which uses 1 for MIMO and trees.
       batch_split=True, std_ddof=0, target_entropy=None,
       target_update_period=None, eval_mode=None, parallel_map='pmap',
       resident_data='replicated')
   assert dataclasses.asdict(msg.MSGConfig()) == expected
 
 
-def test_batch_ensemble_defaults_are_the_references():
+def test_batch_ensemble_defaults_are_those_of_the_reference_implementation():
   assert dataclasses.asdict(msg.BatchEnsembleMSGConfig()) == dict(
-      # The MSG specification, section 3.2.
+      # docs/msg.md 11.2.
       policy_lr=3e-5, q_lr=3e-4, use_double_q=True, ensemble_size=16, beta=-1.,
       behavior_regularization_type='none', behavior_regularization_alpha=1.,
       num_bc_iters=50_000, use_random_weighting_in_critic_loss=True,
       actor_hidden_sizes=(256, 256), q_hidden_sizes=(256, 256),
       num_sgd_steps_per_step=1,
-      # Section 3.3, and options of ours.
+      # Options of this project.
       batch_size=256, batch_split=True, entropy_coefficient=None,
       target_entropy=None, eval_mode=None, parallel_map='pmap',
       resident_data='replicated')
@@ -209,7 +211,7 @@ def test_every_batch_ensemble_field_reaches_the_msg_config():
         names.get(name, name): value
         for name, value in {**fields, **changes}.items()})
     assert config == expected
-    # All else stays as `MSGConfig` has it.
+    # Other options have the defaults of `MSGConfig`.
     for name in ('tau', 'discount', 'td_target_method', 'use_sass'):
       assert getattr(config, name) == getattr(msg.MSGConfig(), name)
   assert all(value != fields[name] for name, value in values.items()
@@ -237,6 +239,15 @@ def test_options_with_next_actions():
       use_sass=True, num_q_repr_pretrain_iters=1, perform_sarsa_q_eval=True,
   ).options_with_next_actions == (
       'use_sass', 'num_q_repr_pretrain_iters', 'perform_sarsa_q_eval')
+
+
+@pytest.mark.parametrize('config', [
+    msg.MSGConfig(), msg.BatchEnsembleMSGConfig(), msg.CQLConfig(),
+    msg.SACNConfig(), bc.BCConfig()], ids=lambda config: type(config).__name__)
+def test_configs_are_frozen(config):
+  with pytest.raises(dataclasses.FrozenInstanceError):
+    config.policy_lr = 1.
+  assert dataclasses.replace(config, policy_lr=1.).policy_lr == 1.
 
 
 def test_every_option_is_documented():

@@ -1,7 +1,7 @@
-"""Every variant on 1 to 8 devices: the same numbers as on one.
+"""All variants give the same numbers on 1 to 8 devices (docs/msg.md 9).
 
-Processes with eight forced CPU devices each (this file as a program) share the
-cases; the tests look at what they found.
+Two processes with eight forced CPU devices each run this file as a program and
+share the cases; the tests check their results.
 """
 
 import functools
@@ -22,15 +22,16 @@ import pytest
 import tiny
 
 _TREE = dict(tiny.TREE, tree_depth=3)
-_UNSPLIT = dict(tiny.BATCH_ENSEMBLE, batch_split=False)
 
-# Between them: all variants, and losses with collectives of their own. Trees of
-# 2, 4 and 8 nodes replicate their upper levels on more devices than nodes.
+# All variants, and all losses that need collectives: each target method over
+# members and over the batch. A tree's levels of 2, 4 and 8 nodes are replicated
+# on more devices than nodes.
 _CASES = {
     'deep': dict(),
-    'double_q_cql_sass': dict(
+    'double_q_cql_sass_shared_mean': dict(
         use_double_q=True, behavior_regularization_type='cql', use_sass=True,
-        num_q_repr_pretrain_iters=1, num_bc_iters=1),
+        num_q_repr_pretrain_iters=1, num_bc_iters=1,
+        td_target_method='shared_mean'),
     'rem': dict(rem_mode=True),
     'tree_sass_shared_lcb': dict(
         _TREE, use_sass=True, td_target_method='shared_lcb', std_ddof=1),
@@ -38,24 +39,17 @@ _CASES = {
     'mimo_half_tiled_shared_mean': dict(
         ensemble_method='mimo', mimo_using_obs_tile=True,
         td_target_method='shared_mean'),
-    'multi_head_sass': dict(
-        tiny.MULTI_HEAD, use_sass=True, behavior_regularization_type='v2'),
+    'multi_head_sass_shared_lcb': dict(
+        tiny.MULTI_HEAD, use_sass=True, behavior_regularization_type='v2',
+        td_target_method='shared_lcb'),
+    'multi_head_shared_min': dict(
+        tiny.MULTI_HEAD, td_target_method='shared_min'),
     'batch_ensemble': dict(tiny.BATCH_ENSEMBLE, use_double_q=True),
     'batch_ensemble_unsplit_shared_min': dict(
-        _UNSPLIT, td_target_method='shared_min'),
+        tiny.BATCH_ENSEMBLE, batch_split=False, td_target_method='shared_min'),
 }
-# The methods to share targets by, where those above do not have them. MIMO that
-# can share targets is multi-head with tiles.
-_METHOD_CASES = {
-    f'{name}_{method}': dict(options, td_target_method=method)
-    for name, options, methods in (
-        ('deep', {}, ('shared_mean', 'shared_min', 'shared_lcb')),
-        ('tree', _TREE, ('shared_mean', 'shared_min')),
-        ('multi_head', tiny.MULTI_HEAD, ('shared_lcb',)),
-        ('unsplit', _UNSPLIT, ('shared_mean', 'shared_lcb')))
-    for method in methods}
 _NUM_UPDATES = 50
-# Compiling is most of the work, and uses one core.
+# Compilation is most of the work.
 _NUM_PROCESSES = 2
 
 
@@ -68,15 +62,15 @@ class _Run(NamedTuple):
 
 _ONE = _Run(1)
 _MANY = (_Run(2, 'shard_map'), _Run(4, 'pmap', 'sharded'), _Run(8))
-# What must be the same bits as on as many devices otherwise.
+# Ways to run on four devices that must give the same bits.
 _EXACT = (_Run(4), _Run(4, 'shard_map'), _Run(4, 'shard_map', 'sharded'))
 _RUNS = {**{name: _MANY for name in (
-    'deep', 'tree_sass_shared_lcb', 'mimo_cql', 'multi_head_sass',
+    'deep', 'tree_sass_shared_lcb', 'mimo_cql', 'multi_head_sass_shared_lcb',
     'batch_ensemble')},
          **{name: (_Run(8),) for name in (
-             'double_q_cql_sass', 'rem', 'mimo_half_tiled_shared_mean',
-             'batch_ensemble_unsplit_shared_min')},
-         **{name: (_Run(4),) for name in _METHOD_CASES}}
+             'double_q_cql_sass_shared_mean', 'rem',
+             'mimo_half_tiled_shared_mean', 'multi_head_shared_min',
+             'batch_ensemble_unsplit_shared_min')}}
 _RUNS['deep'] = _MANY + _EXACT
 _PAIRS = [(name, run) for name, runs in _RUNS.items() for run in runs]
 
@@ -85,8 +79,7 @@ def _make_config(name, run=_ONE, **options):
   """One gradient step per call; the first two clone."""
   return tiny.make_config(**{**dict(
       ensemble_size=8, num_bc_iters=2, parallel_map=run.parallel_map,
-      resident_data=run.resident_data), **{**_CASES, **_METHOD_CASES}[name],
-                             **options})
+      resident_data=run.resident_data), **_CASES[name], **options})
 
 
 def _run_case(name):
@@ -103,11 +96,11 @@ def _run_case(name):
         averages.append(jax.device_get(metrics))
         program.assert_replicated()
         states.append(program.state)
-    # As a plain tuple, which the process of the tests can read.
+    # A plain tuple, because the tests unpickle it under another module name.
     results[tuple(run)] = dict(states=states, averages=averages)
     programs[run] = program, data
 
-  # In each way, go on from where the last was before the end.
+  # Each run resumes from a state of the last run.
   saved = states[-2]
   for run, (program, data) in programs.items():
     program.state = saved
@@ -120,7 +113,7 @@ def _run_case(name):
 
 
 def _run_batches():
-  """States after minibatches that no number of devices but one divides."""
+  """States after minibatches of 13 rows, which 8 does not divide."""
   states = {}
   for run in (_ONE, _Run(8), _Run(8, 'shard_map')):
     program = tiny.make_program(
@@ -134,7 +127,7 @@ def _run_batches():
 
 
 def _run_cloning(loss):
-  """Behaviour cloning's states on one device and on eight."""
+  """States of behaviour cloning on one device and on eight."""
   states = {}
   for num_devices in (1, 8):
     learner = bc.BCLearner(
@@ -167,7 +160,9 @@ def results(tmp_path_factory):
   directory = tmp_path_factory.mktemp('devices')
   env = {**os.environ,
          'PYTHONPATH': str(pathlib.Path(tiny.__file__).parent),
-         'XLA_FLAGS': '--xla_force_host_platform_device_count=8',
+         # Splitting code for parallel compilation costs more than it saves.
+         'XLA_FLAGS': '--xla_force_host_platform_device_count=8 '
+                      '--xla_cpu_parallel_codegen_split_count=1',
          'JAX_DISABLE_MOST_OPTIMIZATIONS': '1',
          'JAX_PLATFORMS': 'cpu'}
   paths = [str(directory / f'{i}.pickle') for i in range(_NUM_PROCESSES)]
@@ -186,9 +181,8 @@ def results(tmp_path_factory):
 
 
 def _assert_close(tree, other):
-  # Sums over devices round in another order. Adam's steps are 1e-3 here, so
-  # this is a thousandth of one. After fifty of them the largest difference
-  # found was 2.4e-7, a thirtieth of what is allowed here.
+  # Sums over devices are rounded in another order. Adam's steps are at least
+  # 1e-3 here, a thousand times the tolerance.
   jax.tree.map(
       lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-6),
       tree, other)
@@ -220,8 +214,8 @@ def test_metrics_equal_those_of_one_device(results, name, run):
 
 @pytest.mark.parametrize('run', _MANY)
 def test_independent_critics_are_the_same_bits(results, run):
-  # Without a collective in their step, and while the policy clones (in the
-  # policy's own steps the members' gradients are summed over devices).
+  # The critics' step has no collective. While the policy clones, its step has
+  # none that sums over members either.
   one, many = results['deep'][_ONE], results['deep'][run]
   jax.tree.map(np.testing.assert_array_equal, many['states'][1],
                one['states'][1])
@@ -262,9 +256,14 @@ def test_cloning_equals_one_device(results, loss):
   _assert_close(states[8], states[1])
 
 
-def test_runs_cover_all_target_methods():
-  methods = {_make_config(name).td_target_method for name in _RUNS}
-  assert methods == set(config_checks.TD_TARGET_METHODS)
+def test_runs_cover_all_target_methods_over_members_and_batch():
+  methods = {'members': set(), 'batch': set()}
+  for name in _RUNS:
+    config = _make_config(name)
+    shard_over = tiny.make_networks(config).critic.shard_over
+    methods[shard_over].add(config.td_target_method)
+  for found in methods.values():
+    assert found == set(config_checks.TD_TARGET_METHODS)
 
 
 if __name__ == '__main__':

@@ -1,4 +1,4 @@
-"""Tests of the losses, by the MSG specification's formulas in NumPy."""
+"""Tests of the losses with the formulas of docs/msg.md 3 in NumPy."""
 
 from acme_msg.agents import sharding
 from acme_msg.agents.msg import losses
@@ -19,7 +19,7 @@ def _shard(num_members=_N):
 
 
 def _with_gradient(fn, *args):
-  """Value of `fn` and the gradient of its sum by the first argument."""
+  """Value of `fn`, and the gradient of its sum by the first argument."""
   def total(*args):
     value = fn(*args)
     return jnp.sum(value), value
@@ -27,7 +27,7 @@ def _with_gradient(fn, *args):
   return value, gradient
 
 
-def test_target_holds_no_entropy_and_no_gradient():
+def test_target_has_neither_entropy_term_nor_gradient():
   next_q = _normal(_N, _B, _K)
   reward, discount = _normal(_B, seed=1), np.float32([1, 0, 1, 1, 0, 1])
   value, gradient = _with_gradient(
@@ -38,14 +38,14 @@ def test_target_holds_no_entropy_and_no_gradient():
           value[i, b], reward[b] + .9 * discount[b] * min(next_q[i, b]),
           rtol=1e-5)
   assert not np.any(gradient)
-  # With rows of their own, members have rewards of their own.
+  # Members that see different rows have different rewards.
   own = losses.td_target(
       next_q, np.tile(reward, (_N, 1)), np.tile(discount, (_N, 1)), .9)
   np.testing.assert_allclose(own, value, rtol=1e-6)
 
 
 def _shared(values, method, beta, ddof):
-  """What members agree on, `[N, B] -> [B]`."""
+  """Shared targets, `[N, B] -> [B]`."""
   values = values.astype(np.float64)
   return {
       'shared_mean': values.mean(0),
@@ -255,14 +255,14 @@ def test_members_that_agree_have_no_spread(num_members, ddof):
   gradient, (mean, std) = jax.jit(jax.grad(bound, has_aux=True))(q)
   np.testing.assert_allclose(mean, q[0], rtol=1e-6)
   np.testing.assert_allclose(std, 0., atol=1e-6)
-  # Even by rounding errors, the spread must not pull all members one way.
+  # Rounding errors must not give all members the same spread gradient.
   np.testing.assert_allclose(gradient, 1 / num_members, rtol=1e-2)
 
 
 @pytest.mark.parametrize('ddof', [0, 1])
 @pytest.mark.parametrize('spread', [1e-3, 1e-1])
 def test_small_spreads_of_large_values_keep_their_digits(spread, ddof):
-  """Section 5, item 9: float32 values near -200 of 64 members."""
+  """Values near -200 of 64 members in float32 (docs/msg.md 3.8)."""
   q = (-200. + spread * _normal(64, 500)).astype(np.float32)
   moments, gradient = jax.jit(lambda q: (
       losses.ensemble_moments(q, _shard(64), ddof),
@@ -274,7 +274,7 @@ def test_small_spreads_of_large_values_keep_their_digits(spread, ddof):
   np.testing.assert_allclose(moments.std, std, rtol=1e-4)
   np.testing.assert_allclose(
       64 * gradient, 64 * (exact - mean) / ((64 - ddof) * std), atol=1e-3)
-  # What the two passes are for.
+  # One pass would be wrong.
   in_one_pass = np.square(q).mean(0) - np.square(q.mean(0))
   assert np.mean(np.abs(in_one_pass - std ** 2) > .1 * std ** 2) > .1
 
@@ -298,7 +298,7 @@ def test_policy_objective(method):
   mean, std = q.mean(0), q.std(0)
   expected = {
       'shared_mean': np.full(q.shape, 1 / _N),
-      # Each sample's least member, and no other, is improved.
+      # Only the smallest member of each sample has a gradient.
       'shared_min': np.eye(_N)[q.argmin(0)].T,
       'shared_lcb': 1 / _N - 2. * (q - mean) / (_N * std)}[kind]
   np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=1e-5)

@@ -1,4 +1,4 @@
-"""Tests of the minibatch as each member sees it."""
+"""Tests of minibatches as members see them."""
 
 import functools
 
@@ -23,7 +23,7 @@ _HAS_OWN_SAMPLES = ('deep', 'batch_ensemble', 'batch_ensemble_unsplit')
 
 
 def _policy_params(networks, raw_scale):
-  """Of a policy with one scale everywhere: `softplus(raw_scale) + floor`."""
+  """Parameters of a policy with scale `softplus(raw_scale) + floor`."""
   params = jax.jit(networks.policy.init)(jax.random.PRNGKey(0))
   params = jax.tree.map(np.array, params)
   params['loc']['b'] += np.float32([.3, -.4])
@@ -39,23 +39,28 @@ def _location(params, observation):
 
 
 def _transition(num_rows):
-  """Rows that are told apart by their rewards 0, 1, 2, ..."""
+  """Rows that differ in their rewards 0, 1, 2, ..."""
   return tiny.make_data(num_rows)._replace(
       reward=np.arange(num_rows, dtype=np.float32))
 
 
-def _make(variant, num_rows=16, num_devices=1, raw_scale=-50., **options):
-  """The minibatch, with a leading `[D]`; devices are emulated by vmap."""
-  config = tiny.make_config(
-      **_VARIANTS[variant], batch_size=num_rows, **options)
+@functools.lru_cache(maxsize=None)
+def _compiled(config, num_devices):
+  """Networks and the function that makes minibatches; vmap emulates devices."""
   networks = tiny.make_networks(config)
   shard = sharding.Shard(num_devices, _N, networks.critic.shard_over)
   make_batch = member_batch.make_member_batch_fn(networks, config, shard)
-  params = _policy_params(networks, raw_scale)
-  transition = _transition(num_rows)
-  run = jax.jit(jax.vmap(
+  return networks, jax.jit(jax.vmap(
       make_batch, in_axes=None, axis_size=num_devices,
       axis_name=sharding.AXIS))
+
+
+def _make(variant, num_rows=16, num_devices=1, raw_scale=-50., **options):
+  """Minibatch, with a leading `[D]` if D > 1, transition and parameters."""
+  networks, run = _compiled(tiny.make_config(
+      **_VARIANTS[variant], batch_size=num_rows, **options), num_devices)
+  params = _policy_params(networks, raw_scale)
+  transition = _transition(num_rows)
   batch = jax.device_get(run(params, transition, jax.random.PRNGKey(1)))
   if num_devices == 1:
     batch = jax.tree.map(lambda x: x[0], batch)
@@ -63,7 +68,7 @@ def _make(variant, num_rows=16, num_devices=1, raw_scale=-50., **options):
 
 
 def _assert_rows(batch, transition, rows):
-  """That all fields hold these rows: s, a, r, d, s'."""
+  """Asserts that s, a, r, d and s' are these rows."""
   for name in ('observation', 'action', 'reward', 'discount',
                'next_observation'):
     np.testing.assert_array_equal(
@@ -81,7 +86,7 @@ def test_mimo_permutes_half_of_the_rows_for_each_member(num_rows):
   np.testing.assert_array_equal(
       np.sort(rows[:, :half]), np.tile(np.arange(half), (_N, 1)))
   assert len(np.unique(rows, axis=0)) > 1
-  # Each member's tuples stay whole; the policy is almost deterministic.
+  # Each member's rows stay whole; the policy is almost deterministic.
   _assert_rows(batch, transition, rows)
   for actions, observation in (
       (batch.next_action, batch.next_observation),
@@ -121,7 +126,7 @@ def test_other_members_see_the_same_rows(variant):
       / scale for actions, observation in (
           (batch.next_action, batch.next_observation),
           (batch.proposals[0], batch.observation))]
-  # Nothing is drawn twice: neither over members nor rows, nor for a' and ã.
+  # Members, rows, a' and proposals have different noise.
   assert len(np.unique(np.round(noise, 4))) >= .98 * np.size(noise)
   np.testing.assert_allclose(np.mean(noise), 0., atol=4 / np.size(noise) ** .5)
   np.testing.assert_allclose(np.std(noise), 1., atol=3 / np.size(noise) ** .5)
@@ -129,7 +134,7 @@ def test_other_members_see_the_same_rows(variant):
 
 @pytest.mark.parametrize('variant', _VARIANTS)
 def test_noise_does_not_depend_on_devices(variant):
-  """What D devices see, put together, is what one sees."""
+  """Minibatches of D devices, joined, are that of one device."""
   make = functools.partial(
       _make, variant, raw_scale=0., behavior_regularization_type='cql')
   whole, _, _ = make()
@@ -151,7 +156,7 @@ def test_noise_does_not_depend_on_devices(variant):
 
 
 @pytest.mark.parametrize('variant', ['deep', 'mimo', 'batch_ensemble'])
-def test_sarsa_takes_the_datas_next_actions(variant):
+def test_sarsa_uses_next_actions_of_the_data(variant):
   batch, transition, _ = _make(
       variant, perform_sarsa_q_eval=True, behavior_regularization_type='none')
   rows = batch.reward.astype(int)
@@ -162,12 +167,11 @@ def test_sarsa_takes_the_datas_next_actions(variant):
 
 @pytest.mark.parametrize('variant', ['deep', 'mimo', 'batch_ensemble', 'tree'])
 def test_cql_proposals_and_their_densities(variant):
-  m = 3
+  m = tiny.make_config().num_cql_actions
   batch, _, params = _make(
-      variant, raw_scale=-1., behavior_regularization_type='cql',
-      num_cql_actions=m)
+      variant, raw_scale=-1., behavior_regularization_type='cql')
   assert batch.proposals.shape[0] == batch.log_proposal.shape[0] == 2 * m
-  # By members, also where they share: `[2m, (n or 1), b]`.
+  # `[2m, n or 1, b]`.
   assert batch.log_proposal.ndim == 3
   scale = np.log1p(np.exp(-1.)) + (.001 if variant == 'batch_ensemble' else .01)
   actions = batch.proposals.astype(np.float64)
@@ -185,11 +189,11 @@ def test_cql_proposals_and_their_densities(variant):
   np.testing.assert_allclose(np.var(uniform), 4 / 12, atol=.1)
   np.testing.assert_allclose(
       batch.log_proposal[m:], -tiny.ACTION_SIZE * np.log(2.), rtol=1e-6)
-  if variant != 'mimo':  # Where rows are shuffled, members share draws.
+  if variant != 'mimo':  # Members with shuffled rows share draws.
     assert len(np.unique(uniform)) == uniform.size
 
 
-def test_row_noise_is_the_members_and_rows_own():
+def test_row_noise_differs_by_member_and_row():
   shard = sharding.Shard(1, _N, 'members')
   noise = np.asarray(member_batch.row_noise(
       jax.random.PRNGKey(0), (_N, 500, 2), shard, maximum=2.))
@@ -210,12 +214,12 @@ def test_row_noise_is_the_members_and_rows_own():
 @pytest.mark.parametrize('variant, proposals', [
     ('deep', 'v1'), ('deep', 'none'), ('multi_head', 'cql'), ('mimo', 'v1'),
     ('batch_ensemble', 'cql')])
-def test_evaluate_tells_actions_apart(variant, proposals):
+def test_evaluate_distinguishes_actions(variant, proposals):
   batch, _, _ = _make(
       variant, raw_scale=0., behavior_regularization_type=proposals)
 
   def q_fn(observation, action):
-    """Values that tell members, rows and heads apart: `[N, rows, 2]`."""
+    """Values that differ by member, row and head: `[N, rows, 2]`."""
     value = np.sum(observation, -1) + 10 * np.sum(action, -1)
     value = np.broadcast_to(value, (_N, value.shape[-1]))
     return np.stack([value, 2 * value], -1) + np.arange(_N)[:, None, None]
@@ -229,7 +233,7 @@ def test_evaluate_tells_actions_apart(variant, proposals):
         values, q_fn(batch.observation, actions), rtol=1e-4, atol=1e-4)
 
 
-def test_critics_say_whether_members_draw_for_themselves():
+def test_which_members_draw_their_own_samples():
   for variant, options in _VARIANTS.items():
     critic = networks_lib.make_critic(
         3, 2, **{'ensemble_size': _N, **options})
