@@ -1,9 +1,9 @@
-"""Restores the names of older JAX releases that dm-acme 0.4.0 refers to.
+"""Restores JAX names that Acme 0.4.0 uses and later JAX releases removed.
 
-Acme 0.4.0 was written against the JAX of early 2022. Each name is set only
-where the installed JAX lacks it, and nothing else here patches a library.
-Importing anything of `acme_msg` imports this module, which must come before the
-first import of `acme`.
+Acme 0.4.0 was written for the JAX of early 2022. Each name is set only if the
+installed JAX lacks it. Importing any part of `acme_msg` imports this module,
+which must happen before the first import of `acme`. It is the only module of
+the package whose import changes another library.
 """
 
 import types
@@ -11,7 +11,7 @@ import types
 import jax
 import jax.numpy as jnp
 
-# What Acme 0.4.0 uses, by the module that it expects it in.
+# Names that Acme 0.4.0 uses, by the module in which it looks for them.
 RESTORED = {
     jax: {
         'xla': types.SimpleNamespace(

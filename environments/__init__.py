@@ -1,8 +1,10 @@
-"""Environments by name: the embedded mazes and D4RL's own."""
+"""Environments by name: the embedded mazes and those of D4RL."""
 
 import dm_env
 
 from .scores import normalized_score
+
+__all__ = ('make_environment', 'normalized_score')
 
 
 def make_environment(task_class: str, task_name: str,
@@ -13,16 +15,16 @@ def make_environment(task_class: str, task_name: str,
     task_class: 'pointmaze' (embedded) or 'd4rl'.
     task_name: for example 'pointmaze-umaze-diverse', or
       'antmaze-large-diverse-v0'.
-    seed: determines everything that the environment draws.
+    seed: seeds all random draws of the environment.
 
   Returns:
     An environment with flat float32 observations [O] and float32 actions in
     [-1, 1]^A.
 
   Raises:
-    ValueError: if there is no such class or no such task.
+    ValueError: if the class or the task is unknown.
   """
-  # Imported on use: each engine is large, and D4RL's may not be installed.
+  # Imported on use: the engines are large, and D4RL may not be installed.
   if task_class == 'pointmaze':
     from . import pointmaze
     return pointmaze.PointMaze(task_name, seed)
@@ -30,4 +32,4 @@ def make_environment(task_class: str, task_name: str,
     from . import d4rl_environment
     return d4rl_environment.make(task_name, seed)
   raise ValueError(f'There is no task class {task_class!r}; the classes are '
-                   f"'pointmaze' and 'd4rl'.")
+                   "'pointmaze' and 'd4rl'.")

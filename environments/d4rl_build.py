@@ -1,12 +1,12 @@
-"""Compiles mujoco_py's extension once, with a C compiler and nothing else.
+"""Compiles the extension of mujoco_py once, with a C compiler alone.
 
-D4RL's environments run on `mujoco_py`, whose wheel `free-mujoco-py` brings the
-MuJoCo 2.1 library and compiles a Cython extension at its first import. Left to
-itself it wants OSMesa, GLEW, the OpenGL headers and patchelf. Physics needs
-none of them: here the extension is linked against the library without
-rendering, and the rendering functions it also refers to are filled in with ones
-that say why they fail. The result is put where `mujoco_py` looks for it, so
-that importing it never compiles.
+D4RL's environments run on `mujoco_py`. Its wheel, `free-mujoco-py`, contains
+the MuJoCo 2.1 library and compiles a Cython extension at the first import,
+which requires OSMesa, GLEW, the OpenGL headers and patchelf. Physics needs none
+of them. This module links the extension against the library without rendering,
+and replaces the rendering functions by stubs that report why they fail. It
+writes the extension where `mujoco_py` looks for it, so that importing
+`mujoco_py` does not compile.
 
   python -m acme_msg.environments.d4rl_build
 """
@@ -29,27 +29,28 @@ from absl import logging
 _INSTALL = (
     '`make d4rl` in the repository, or elsewhere with `pip install '
     'acme_msg[d4rl]` and then `pip install --no-deps d4rl==1.1`')
-_PACKAGES = {  # Modules, and the packages that bring them.
+_PACKAGES = {  # Modules, and the packages that contain them.
     'mujoco_py': 'free-mujoco-py==2.1.6',
     'd4rl': 'd4rl==1.1',
     'Cython': 'cython==0.29.37',
     'fasteners': 'fasteners',
     'imageio': 'imageio<3',
 }
-# Under the folder of mujoco_py.
+# Relative to the folder of mujoco_py.
 _LIBRARY = pathlib.Path('binaries', 'linux', 'mujoco210')
-# What a context calls before it draws; 0 from `initOpenGL` is its failure, from
-# which mujoco_py makes a RuntimeError. Everything else ends the process.
+# A rendering context calls these functions before it draws. Their stubs return
+# 0, which mujoco_py turns into a RuntimeError for `initOpenGL`. The stubs of
+# other rendering functions end the process.
 _HARMLESS = (
     'initOpenGL', 'closeOpenGL', 'usingEGL', 'mjr_defaultContext',
     'mjr_freeContext')
 
 
 def check_packages() -> None:
-  """Checks that D4RL's packages are there, without importing them.
+  """Checks that D4RL's packages are installed, without importing them.
 
   Raises:
-    ImportError: if one is missing; the message says how to install them all.
+    ImportError: if a package is missing; the message says how to install all.
   """
   missing = [
       package for module, package in _PACKAGES.items()
@@ -61,13 +62,13 @@ def check_packages() -> None:
 
 
 def mujoco_py_folder() -> pathlib.Path:
-  """Returns the folder of the installed mujoco_py, which is not imported."""
+  """Returns the folder of mujoco_py without importing it."""
   check_packages()
   return pathlib.Path(importlib.util.find_spec('mujoco_py').origin).parent
 
 
 def extension_path() -> pathlib.Path:
-  """Returns the file that `mujoco_py.builder` loads the extension from."""
+  """Returns the path from which `mujoco_py.builder` loads the extension."""
   folder = mujoco_py_folder()
   version = runpy.run_path(str(folder / 'version.py'))['get_version']()
   python = f'{sys.version_info.major}{sys.version_info.minor}'
@@ -76,9 +77,10 @@ def extension_path() -> pathlib.Path:
 
 
 def build() -> bool:
-  """Compiles the extension unless it is there and loads.
+  """Compiles the extension, unless it exists and loads.
 
-  Safe to be called by several processes at once: one compiles, the others wait.
+  Several processes may call this at once: one compiles, the others wait. The
+  environment variables CC and CFLAGS choose the compiler and add flags.
 
   Returns:
     True if it compiled, False if there was nothing to do.
@@ -86,22 +88,22 @@ def build() -> bool:
   Raises:
     ImportError: if D4RL's packages are not installed.
     RuntimeError: if this is not Linux on x86-64, if there is no C compiler or
-      no Python headers, if the installation cannot be written to, or if
-      compiling fails (with the compiler's own words).
+      no Python headers, if the installation is not writable, or if compiling
+      fails (with the compiler's output).
   """
   target = extension_path()
   if _loads(target):
     return False
   if sys.platform != 'linux' or os.uname().machine != 'x86_64':
     raise RuntimeError(
-        'the MuJoCo 2.1 library that free-mujoco-py brings is for Linux on '
-        f'x86-64, this is {sys.platform} on {os.uname().machine}')
+        'the MuJoCo 2.1 library of free-mujoco-py is for Linux on x86-64, but '
+        f'this is {sys.platform} on {os.uname().machine}')
   if not os.access(target.parent, os.W_OK):
     raise RuntimeError(
         f'cannot write to {target.parent}, where mujoco_py looks for its '
         'extension: run `python -m acme_msg.environments.d4rl_build` once as '
-        'the owner of this installation, or install into an environment of '
-        'your own')
+        'the owner of this installation, or install into a virtual '
+        'environment')
   compiler = shlex.split(os.environ.get('CC', 'gcc'))
   if shutil.which(compiler[0]) is None:
     raise RuntimeError(
@@ -113,9 +115,9 @@ def build() -> bool:
         f'no Python.h in {headers}: install the headers of this Python '
         '(Debian: python3-dev); the extension of mujoco_py needs them')
 
-  import fasteners  # Comes with D4RL's packages, not with the base.
+  import fasteners  # Installed with D4RL's packages only.
   with fasteners.InterProcessLock(target.with_suffix('.lock')):
-    if _loads(target):  # Another process was faster.
+    if _loads(target):  # Another process compiled it.
       return False
     logging.info('Compiling the extension of mujoco_py, once: half a minute.')
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
@@ -129,18 +131,19 @@ def _compile(
     scratch: pathlib.Path,
     target: pathlib.Path,
 ) -> None:
-  """Translates, compiles, links, tries and installs the extension."""
+  """Translates, compiles and links the extension, and moves it in place."""
   import numpy as np
   folder = mujoco_py_folder()
   translated, stubs = scratch / 'cymj.c', scratch / 'no_rendering.c'
   stubs.write_text(_rendering_stubs(folder))
   _run([sys.executable, '-m', 'cython', 'cymj.pyx', '-o', str(translated)],
        cwd=folder)
-  # Beside the target, since the library is found relative to the extension.
+  # In the target's folder: the extension finds the library relative to it.
   built = target.with_suffix(f'.{os.getpid()}.tmp')
   try:
     _run([
-        *compiler, '-shared', '-fPIC', '-O1', '-w', str(translated), str(stubs),
+        *compiler, '-shared', '-fPIC', '-O1', '-w',
+        *shlex.split(os.environ.get('CFLAGS', '')), str(translated), str(stubs),
         '-o', str(built),
         *(f'-I{path}' for path in (
             folder, folder / _LIBRARY / 'include', np.get_include(), headers)),
@@ -157,9 +160,9 @@ def _compile(
 
 
 def _rendering_stubs(folder: pathlib.Path) -> str:
-  """Returns C code for each function that only rendering needs.
+  """Returns C code that defines each function that only rendering needs.
 
-  The linker goes by names alone, so no headers and no argument types.
+  The linker matches names alone, so headers and argument types are not needed.
   """
   library = (folder / _LIBRARY / 'include' / 'mujoco.h').read_text()
   shim = (folder / 'gl' / 'glshim.h').read_text()
@@ -177,7 +180,7 @@ def _rendering_stubs(folder: pathlib.Path) -> str:
 
 
 def _run(command: list[str], cwd: pathlib.Path) -> None:
-  """Runs a command and raises RuntimeError with what it said if it fails."""
+  """Runs a command; raises RuntimeError with its output if it fails."""
   done = subprocess.run(command, cwd=cwd, capture_output=True, text=True)
   if done.returncode:
     raise RuntimeError(
@@ -186,7 +189,7 @@ def _run(command: list[str], cwd: pathlib.Path) -> None:
 
 
 def _load_error(path: pathlib.Path) -> str | None:
-  """Returns why a shared library cannot be loaded, None if it can."""
+  """Returns why a shared library cannot be loaded; None if it can."""
   try:
     ctypes.CDLL(str(path), mode=os.RTLD_NOW)
   except OSError as error:

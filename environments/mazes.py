@@ -1,9 +1,9 @@
-"""The mazes of D4RL's AntMaze: umaze, medium and large, in plain NumPy.
+"""The mazes of D4RL's AntMaze (umaze, medium and large) in NumPy.
 
-A cell is a pair (row, column) of the layout; its centre lies at
-x = 4 (column - start column), y = 4 (row - start row), so that the start cell
-is centred at the origin, as in D4RL. Source: the layouts and the protocol of
-D4RL (Fu et al., 2020), https://arxiv.org/abs/2004.07219.
+A cell is a pair (row, column) of the layout. Its centre is at
+x = 4 (column - start column), y = 4 (row - start row): the centre of the start
+cell is the origin, as in D4RL. The layouts and the protocol are those of D4RL
+(Fu et al., 2020), https://arxiv.org/abs/2004.07219.
 """
 
 import collections
@@ -15,14 +15,14 @@ import numpy as np
 Cell = Tuple[int, int]
 Rectangle = Tuple[float, float, float, float]
 
-# Units of length per cell: the size at which D4RL builds its ant mazes.
+# Units of length per cell, as in D4RL's ant mazes.
 SCALING = 4.0
 
 _WALL, _START, _GOAL, _EVALUATION_GOAL = '1', 'R', 'G', 'E'
 
-# 1 is a wall, R the start, E the goal of evaluation, which is also a goal of
-# data collection, and G the other hand-picked goals of data collection. D4RL
-# has no hand-picked goals in umaze: the two corners there are this project's.
+# 1 is a wall, R the start, E the goal of evaluation and of data collection, and
+# G a further hand-picked goal of data collection. D4RL has no hand-picked goals
+# in umaze; the two corners there were chosen for this project.
 _LAYOUTS = {
     'umaze': (
         '11111',
@@ -61,7 +61,7 @@ class Maze:
 
   Attributes:
     name: 'umaze', 'medium' or 'large'.
-    layout: one string per row, the same length each.
+    layout: one string per row, all of the same length.
   """
   name: str
   layout: Tuple[str, ...]
@@ -77,60 +77,61 @@ class Maze:
 
   @property
   def evaluation_goal(self) -> Cell:
-    """The cell that evaluation episodes have to reach."""
+    """The goal cell of evaluation episodes."""
     return self._cells(_EVALUATION_GOAL)[0]
 
   @property
   def data_goals(self) -> List[Cell]:
-    """The hand-picked goals of data collection, evaluation's among them."""
+    """The goal cells of data collection, including evaluation's."""
     return self._cells(_GOAL + _EVALUATION_GOAL)
 
   @property
   def free_cells(self) -> List[Cell]:
-    """All cells that are no wall, row by row."""
+    """All cells that are not walls, row by row."""
     return [(i, j) for i, row in enumerate(self.layout)
             for j, kind in enumerate(row) if kind != _WALL]
 
   def is_free(self, cell: Cell) -> bool:
-    """Whether the cell lies inside of the layout and is no wall."""
+    """Returns whether the cell is inside the layout and not a wall."""
     row, column = cell
     return (0 <= row < len(self.layout) and
             0 <= column < len(self.layout[0]) and
             self.layout[row][column] != _WALL)
 
   def neighbours(self, cell: Cell) -> List[Cell]:
-    """The free cells that share an edge with this one."""
+    """Returns the free cells that share an edge with this one."""
     row, column = cell
     around = [(row - 1, column), (row, column - 1),
               (row, column + 1), (row + 1, column)]
     return [c for c in around if self.is_free(c)]
 
   def to_xy(self, cell: Cell) -> np.ndarray:
-    """The centre of a cell: [2], in units of length."""
+    """Returns the centre of a cell: `[2]`, in units of length."""
     return SCALING * np.subtract(cell, self.start)[::-1].astype(np.float64)
 
   def to_cell(self, xy: np.ndarray) -> Cell:
-    """The cell, free or not, that holds the position `xy` [2]."""
+    """Returns the cell, free or not, that contains the position `[2]`."""
     column, row = np.rint(np.asarray(xy, np.float64) / SCALING).astype(int)
     return int(row) + self.start[0], int(column) + self.start[1]
 
   def shortest_path(self, source: Cell, target: Cell) -> List[Cell]:
-    """A shortest way over free cells, found breadth first.
+    """Returns a shortest path over free cells (breadth-first search).
 
     Args:
-      source: the free cell where the way begins.
-      target: the free cell where it ends.
+      source: a free cell.
+      target: a free cell.
 
     Returns:
-      The cells from `source` to `target`, both included.
+      The cells from `source` to `target`, including both.
 
     Raises:
-      ValueError: if one of the two is no free cell, or no way joins them.
+      ValueError: if a cell is not free, or no path connects them.
     """
     for cell in (source, target):
       if not self.is_free(cell):
-        raise ValueError(f'{cell} is no free cell of the maze {self.name!r}; '
-                         f'its free cells are {self.free_cells}.')
+        raise ValueError(
+            f'{cell} is not a free cell of the maze {self.name!r}; its free '
+            f'cells are {self.free_cells}.')
     towards = {target: target}
     queue = collections.deque([target])
     while queue and source not in towards:
@@ -140,7 +141,7 @@ class Maze:
           towards[neighbour] = cell
           queue.append(neighbour)
     if source not in towards:
-      raise ValueError(f'No way leads from {source} to {target} in the maze '
+      raise ValueError(f'No path leads from {source} to {target} in the maze '
                        f'{self.name!r}.')
     path = [source]
     while path[-1] != target:
@@ -149,16 +150,16 @@ class Maze:
 
   @property
   def extent(self) -> Rectangle:
-    """The whole maze, outer walls included: (x, y, width, height)."""
+    """The rectangle of the maze and its outer walls: (x, y, width, height)."""
     x, y = self.to_xy((0, 0)) - SCALING / 2
     return (x, y, SCALING * len(self.layout[0]), SCALING * len(self.layout))
 
   @property
   def walls(self) -> List[Rectangle]:
-    """The walls as few disjoint rectangles (x, y, width, height).
+    """The walls as a few disjoint rectangles (x, y, width, height).
 
-    (x, y) is the corner of least coordinates, as matplotlib's `Rectangle`
-    takes it. Runs of wall cells in a row are joined, and then equal runs of
+    (x, y) is the corner with the smallest coordinates, as in matplotlib's
+    `Rectangle`. Adjacent wall cells of a row are joined, then equal runs of
     consecutive rows.
     """
     runs: Dict[Tuple[int, int], List[List[int]]] = collections.defaultdict(list)

@@ -1,8 +1,8 @@
-"""The embedded tasks: a point mass in the mazes of AntMaze, by MuJoCo.
+"""The embedded tasks: a point mass in the mazes of AntMaze, in MuJoCo.
 
-They keep AntMaze's mazes, its sparse reward and its protocol of evaluation,
-and replace the ant by a point that a force moves, so that data is made in
-seconds and a policy is learned in minutes.
+The mazes, the sparse reward and the evaluation protocol are those of AntMaze.
+A point that a force moves replaces the ant, so that generating data takes
+seconds and learning a policy takes minutes.
 """
 
 import math
@@ -15,37 +15,38 @@ import numpy as np
 
 from . import mazes
 
-# Seconds per step of the environment, and steps of the simulator in it.
+# Seconds per environment step, and simulator steps per environment step.
 STEP_SECONDS = 0.1
 _SUBSTEPS = 5
 
-# The speed, along one axis, that full force reaches: 0.5 units per step, more
-# than twice the ant's. A good policy then takes about 50 steps from the start
-# to the goal in umaze, 80 in medium and 110 in large, after which a discount of
-# 0.99 leaves 61%, 46% and 34% of the reward. At the ant's speed it would leave
-# 29%, 14% and 7%, which errors of learned values easily drown.
+# Terminal speed along one axis under full force: 0.5 units per step, more than
+# twice the ant's. A good policy takes about 50 steps from start to goal in
+# umaze, 80 in medium and 110 in large. With a discount of 0.99, 61%, 46% and
+# 34% of the reward remain at the start. At the ant's speed 29%, 14% and 7%
+# would remain, less than typical errors of learned values.
 TOP_SPEED = 0.5 / STEP_SECONDS
-# Seconds to get within 1/e of a new speed: quick enough to turn within a cell,
-# slow enough that the velocity in the observation matters.
+# Time constant of the speed, in seconds: short enough to turn within a cell,
+# long enough that the velocity in the observation matters.
 _RESPONSE_SECONDS = 0.25
-# About the reach of the ant's legs: the centre stays within 1 unit of a cell's
-# centre line.
+# About the reach of the ant's legs: the point's centre stays within 1 unit of
+# the centre line of a cell.
 _RADIUS = 1.0
 
 # Positions are drawn within this distance of a cell's centre, on each axis.
 START_NOISE = 0.9
 GOAL_NOISE = 0.25
-# The distance at which a goal counts as reached, as in AntMaze.
+# Distance at which a goal is reached, as in AntMaze.
 GOAL_RADIUS = 0.5
 
 
 class Task(NamedTuple):
-  """A task: where it plays and how its data is collected.
+  """A task: its maze, and how its data is collected.
 
   Attributes:
     maze: the maze.
-    protocol: 'fixed', 'play' or 'diverse'; see `datasets.pointmaze`.
-    episode_steps: the limit of an evaluation episode, in steps.
+    protocol: 'fixed', 'play' or 'diverse'; see
+      `datasets.pointmaze_generator`.
+    episode_steps: time limit of an evaluation episode, in steps.
   """
   maze: mazes.Maze
   protocol: str
@@ -62,12 +63,12 @@ _TASKS['pointmaze-umaze'] = Task(
 
 
 def task_names() -> List[str]:
-  """The names of the embedded tasks."""
+  """Returns the names of the embedded tasks."""
   return sorted(_TASKS)
 
 
 def get_task(task_name: str) -> Task:
-  """Looks a task up by its name.
+  """Returns a task by its name.
 
   Args:
     task_name: for example 'pointmaze-umaze-diverse'.
@@ -85,28 +86,28 @@ def get_task(task_name: str) -> Task:
 
 
 def reaches(position: np.ndarray, goal: np.ndarray) -> np.ndarray:
-  """Whether positions [..., 2] are within reach of a goal [2]: bool [...]."""
+  """Returns whether positions `[..., 2]` are at a goal `[2]`: bool `[...]`."""
   return np.linalg.norm(np.subtract(position, goal), axis=-1) <= GOAL_RADIUS
 
 
 class PointMass:
-  """The physics: a sphere that a force pushes between frictionless walls."""
+  """The physics: a force moves a sphere between frictionless walls."""
 
   def __init__(self, maze: mazes.Maze):
     self._model = mujoco.MjModel.from_xml_string(_xml(maze))
     self._data = mujoco.MjData(self._model)
 
   def reset(self, position: np.ndarray) -> np.ndarray:
-    """Puts the point at rest at `position` [2]; returns the observation."""
+    """Places the point at rest at `position` `[2]`; returns the observation."""
     mujoco.mj_resetData(self._model, self._data)
     self._data.qpos[:] = position
     return self.observation()
 
   def step(self, force: np.ndarray) -> np.ndarray:
-    """Applies a force [2] for one step; what exceeds [-1, 1] is cut off.
+    """Applies a force for one step.
 
     Args:
-      force: the force [2], as a share of the greatest one.
+      force: the force `[2]`, relative to full force; clipped to [-1, 1].
 
     Returns:
       The observation after the step.
@@ -116,7 +117,7 @@ class PointMass:
     return self.observation()
 
   def observation(self) -> np.ndarray:
-    """x, y in units and vx, vy in units per second: [4], float32."""
+    """Returns x, y in units and vx, vy in units per second: `[4]` float32."""
     observation = np.empty(4, np.float32)
     observation[:2] = self._data.qpos
     observation[2:] = self._data.qvel
@@ -124,7 +125,7 @@ class PointMass:
 
 
 def _xml(maze: mazes.Maze) -> str:
-  """The simulator's description of the point in a maze."""
+  """Returns the MuJoCo model of the point in a maze."""
   walls = '\n'.join(
       f'<geom type="box" condim="1" pos="{x + w / 2} {y + h / 2} 0" '
       f'size="{w / 2} {h / 2} 1"/>' for x, y, w, h in maze.walls)
@@ -151,12 +152,11 @@ def _xml(maze: mazes.Maze) -> str:
 
 
 class PointMaze(dm_env.Environment):
-  """Reach the goal of a maze: reward 1 and the end there, 0 before.
+  """Reach the goal of a maze: reward 1 at the goal, where it ends; else 0.
 
-  An observation is (x, y, vx, vy), float32, in units and units per second; an
-  action is a force in [-1, 1]^2. Every reset draws the start anew around the
-  centre of its cell, and the goal around the centre of its own, as D4RL's
-  'v2' resets do; the goal is not observed.
+  Observations are (x, y, vx, vy), float32 `[4]`, in units and units per second;
+  actions are forces `[2]` in [-1, 1]. Each reset draws start and goal around
+  the centres of their cells, as D4RL's v2 tasks do. The goal is not observed.
   """
 
   def __init__(self, task_name: str, seed: Optional[int] = None):
@@ -164,7 +164,7 @@ class PointMaze(dm_env.Environment):
 
     Args:
       task_name: one of `task_names()`.
-      seed: determines the starts and goals of all episodes.
+      seed: seeds the starts and goals of all episodes.
 
     Raises:
       ValueError: if there is no task of this name.
@@ -178,12 +178,12 @@ class PointMaze(dm_env.Environment):
 
   @property
   def maze(self) -> mazes.Maze:
-    """The maze: its walls and extent are what a plot needs."""
+    """The maze, for example to plot its walls."""
     return self._task.maze
 
   @property
   def goal(self) -> np.ndarray:
-    """The goal of the current episode: [2], in units."""
+    """The goal of the current episode: `[2]`, in units."""
     return self._goal.copy()
 
   def reset(self) -> dm_env.TimeStep:
@@ -198,14 +198,14 @@ class PointMaze(dm_env.Environment):
     return dm_env.restart(self._physics.reset(start))
 
   def step(self, action: np.ndarray) -> dm_env.TimeStep:
-    """Takes a step; after the end of an episode, starts the next one.
+    """Takes a step, or starts the next episode after the end of one.
 
     Args:
-      action: the force [2]; what exceeds [-1, 1] is cut off.
+      action: the force `[2]`; clipped to [-1, 1].
 
     Returns:
-      The step: an end with discount 0 at the goal, and a truncation with
-      discount 1 at the limit of steps.
+      The time step. An episode ends with discount 0 at the goal, and with
+      discount 1 at the time limit.
 
     Raises:
       ValueError: if the action is not two finite numbers.
@@ -213,8 +213,8 @@ class PointMaze(dm_env.Environment):
     if self._over:
       return self.reset()
     if np.shape(action) != (2,) or not math.isfinite(action[0] + action[1]):
-      raise ValueError(f'The action has to be two finite numbers, found '
-                       f'{action!r}.')
+      raise ValueError(
+          f'The action must be two finite numbers, but it is {action!r}.')
     observation = self._physics.step(action)
     self._steps += 1
     if reaches(observation[:2], self._goal):

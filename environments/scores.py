@@ -1,14 +1,14 @@
-"""Normalised scores, as offline RL reports them."""
+"""Normalised scores (docs/msg.md 8.4)."""
 
 import numpy as np
 from numpy import typing
 
-# The returns of a random policy and of the reference one, as D4RL 1.1 lists
-# them: by family, except for maze2d, where they depend on maze, reward and
-# version (episodes are twice as long or more in v1).
+# Returns of a random policy and of the reference policy in D4RL 1.1: by family,
+# except for maze2d, where they depend on the maze, the reward and the version
+# (episodes of v1 are at least twice as long).
 _REFERENCES = {
     'antmaze': (0., 1.),
-    'pointmaze': (0., 1.),  # Our embedded mazes: success or not, like AntMaze.
+    'pointmaze': (0., 1.),  # Success or failure, as in AntMaze.
     'halfcheetah': (-280.178953, 12135.0),
     'hopper': (-20.272305, 3234.3),
     'walker2d': (1.629008, 4592.3),
@@ -33,18 +33,18 @@ def normalized_score(
     task_name: str, returns: typing.ArrayLike) -> np.ndarray | None:
   """Returns 100 (R - R_random) / (R_reference - R_random) of returns R.
 
-  The references are those of D4RL (Fu et al., 2020, arXiv:2004.07219), so 0 is
-  a random policy and 100 about an expert's; for AntMaze and the point-mass
-  mazes it is the percentage of episodes that reach the goal.
+  The reference returns are those of D4RL (Fu et al., 2020, arXiv:2004.07219). A
+  random policy scores 0 and an expert about 100. In AntMaze and the embedded
+  mazes the score is the percentage of episodes that reach the goal.
 
   Args:
-    task_name: a task with its version, as 'antmaze-large-diverse-v0'.
-    returns: undiscounted returns of episodes in the environment's own reward,
-      of any shape.
+    task_name: a task with its version, such as 'antmaze-large-diverse-v0'.
+    returns: undiscounted episode returns of the environment's own rewards, of
+      any shape.
 
   Returns:
-    The scores in percent, float64 of the shape of `returns`, or None for a task
-    without reference returns (as maze2d's v0 and the tasks of other suites).
+    The scores in percent, float64, of the shape of `returns`; None for a task
+    without reference returns (maze2d's v0 and the tasks of other suites).
   """
   references = _REFERENCES.get(
       task_name, _REFERENCES.get(task_name.split('-')[0]))

@@ -1,4 +1,4 @@
-"""Tests of the mazes and of the point mass in them."""
+"""Tests of the mazes and the point mass."""
 
 import dm_env
 import numpy as np
@@ -8,7 +8,8 @@ from acme_msg import environments
 from acme_msg.environments import mazes
 from acme_msg.environments import pointmaze
 
-# Free cells; moves from the start to evaluation's goal, by hand; data goals.
+# Worked out by hand: number of free cells, moves from the start to the goal of
+# evaluation, that goal, number of data goals.
 _FACTS = {
     'umaze': (7, 6, (3, 1), 3),
     'medium': (26, 10, (6, 6), 4),
@@ -21,7 +22,7 @@ def _push(physics, force, steps):
 
 
 def _drive(environment, action_of):
-  """Runs one episode; returns its steps, the reset included."""
+  """Runs one episode; returns its time steps, including the reset."""
   steps = [environment.reset()]
   while not steps[-1].last():
     steps.append(environment.step(action_of(steps[-1].observation)))
@@ -29,7 +30,7 @@ def _drive(environment, action_of):
 
 
 def _navigate(environment):
-  """Runs one episode of a controller that heads for the episode's goal."""
+  """Runs one episode of a controller that moves towards the goal."""
   maze = environment.maze
   def action_of(observation):
     path = maze.shortest_path(
@@ -82,7 +83,8 @@ def test_walls_cover_exactly_the_wall_cells(name):
 
 
 def test_shortest_path_refuses_walls():
-  with pytest.raises(ValueError, match=r"\(0, 0\) is no free cell .* 'umaze'"):
+  with pytest.raises(
+      ValueError, match=r"\(0, 0\) is not a free cell .* 'umaze'"):
     mazes.MAZES['umaze'].shortest_path((0, 0), (1, 1))
 
 
@@ -91,7 +93,7 @@ def test_walls_stop_the_point():
   for force in ([-1, 0], [0, -1], [0, 1], [1, 0]):
     physics.reset([0, 0])
     x, y = _push(physics, force, 40)[:, :2].T
-    # Cell walls are 2 units off; the corridor to the right ends at 10.
+    # Cell walls are 2 units away; the corridor to the right ends at 10.
     assert x.min() > -2 and y.min() > -2 and y.max() < 2 and x.max() < 10
     assert np.hypot(x[-1], y[-1]) > 0.95
   assert x[-1] > 9
@@ -104,7 +106,7 @@ def test_speed_limit_and_response():
   assert np.all(np.diff(speeds) > 0)
   np.testing.assert_allclose(speeds[-1], pointmaze.TOP_SPEED, rtol=0.01)
   assert 0.2 < speeds[0] / pointmaze.TOP_SPEED < 0.5
-  # Greater forces are cut off at 1.
+  # Forces above 1 are clipped.
   physics.reset(mazes.MAZES['large'].to_xy((5, 6)))
   np.testing.assert_array_equal(_push(physics, [7, 0], 20)[:, 2], speeds)
 
@@ -126,7 +128,7 @@ def test_the_goal_ends_an_episode(task_name):
   distances = [np.linalg.norm(s.observation[:2] - environment.goal)
                for s in steps]
   assert distances[-1] <= 0.5 < min(distances[:-1])
-  # The horizon the tasks are made for.
+  # The number of steps for which the tasks are designed.
   limits = {'umaze': (30, 90), 'medium': (55, 140), 'large': (80, 180)}
   least, most = limits[environment.maze.name]
   assert least < len(before) < most

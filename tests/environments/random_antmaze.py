@@ -1,8 +1,8 @@
-"""Collects a small file of RANDOM data from the real antmaze-umaze-v2.
+"""Collects a small file of RANDOM data from D4RL's antmaze-umaze-v2.
 
-The actions are uniform noise: no policy, no skill, of no use for learning
-AntMaze and not comparable with D4RL's own files. It is for tests that need a
-file of D4RL's layout whose rows come from the real environment.
+Actions are uniform noise. The data is useless for learning AntMaze, and not
+comparable with D4RL's files. Tests use it where they need a file in D4RL's
+layout with rows from the real environment.
 
   python random_antmaze.py FILE.hdf5
 """
@@ -17,13 +17,13 @@ import numpy as np
 def collect(path: str, episodes: int = 6, seed: int = 0) -> None:
   """Writes whole episodes of uniformly random actions to a new HDF5 file.
 
-  Every other episode begins half a step outside the goal, so that some of them
-  blunder into it and the file has rewards and terminals.
+  Every other episode starts just outside the goal, so that some episodes reach
+  it and the file has rewards and terminals.
 
   Args:
     path: the file, which must not exist.
-    episodes: how many, of at most 700 steps each.
-    seed: seed of the environment and of the actions.
+    episodes: number of episodes, of at most 700 steps each.
+    seed: seeds the environment and the actions.
   """
   environment = d4rl_environment.make('antmaze-umaze-v2', seed)
   ant = environment.environment.unwrapped.wrapped_env
