@@ -48,7 +48,7 @@ _NORMALIZE_OBSERVATIONS = flags.DEFINE_bool(
     'Let the agent see observations with mean 0 and standard deviation 1 over '
     'the dataset.')
 _DATA_MODE = flags.DEFINE_enum(
-    'data_mode', 'resident', experiment_config.DATA_MODES,
+    'data_mode', 'resident', ['resident', 'stream'],
     "'resident': the learner holds the whole dataset; 'stream': for datasets "
     'of any size.')
 _SHUFFLE_BUFFER = flags.DEFINE_integer(

@@ -27,6 +27,10 @@ each member propagates its own error; the spread over members does not depend on
 the sign of the errors.
 """
 
+if __name__ == '__main__':
+  from ..launch import quiet  # Before the libraries are imported.
+  quiet.quiet_libraries()
+
 import functools
 from typing import NamedTuple
 

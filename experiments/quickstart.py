@@ -5,6 +5,10 @@ behaviour cloning on it, each as a Launchpad program, and compares their scores.
 The last line of the output is `RESULT ` and one JSON object.
 """
 
+if __name__ == '__main__':
+  from ..launch import quiet  # Before the libraries are imported.
+  quiet.quiet_libraries()
+
 import json
 import os
 import sys
@@ -20,7 +24,6 @@ from . import settings
 from . import tasks
 from ..datasets import pointmaze_generator
 from ..launch import local
-from ..launch import shutdown
 
 _TASK_NAME = flags.DEFINE_string(
     'task_name', 'pointmaze-umaze-diverse', 'One of the point mazes.')
@@ -65,7 +68,6 @@ def _run(algorithm: str, recipe: str, num_steps: int, root_dir: str):
 
 def main(argv):
   """Runs the quickstart."""
-  shutdown.quiet()
   del argv
   start = time.time()
   root_dir = os.path.abspath(_ROOT_DIR.value or os.path.join(

@@ -9,6 +9,10 @@ Steps are learner steps, each of `num_sgd_steps_per_step` gradient steps. The
 same command resumes a run that was stopped.
 """
 
+if __name__ == '__main__':
+  from ..launch import quiet  # Before the libraries are imported.
+  quiet.quiet_libraries()
+
 import os
 import sys
 
@@ -21,7 +25,6 @@ from . import report
 from ..launch import experiment_config
 from ..launch import local
 from ..launch import run_directory
-from ..launch import shutdown
 
 _RUN_LOCAL = flags.DEFINE_bool(
     'run_local', False, 'Run everything in this one process.')
@@ -48,7 +51,6 @@ def launch(experiment: experiment_config.ExperimentConfig, run_local: bool):
 
 def main(argv):
   """Runs the experiment that the flags describe."""
-  shutdown.quiet()
   if len(argv) > 1:
     sys.exit(f'error: {" ".join(argv[1:])!r}: only flags are taken.')
   if _DEBUG_NANS.value:

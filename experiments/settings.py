@@ -40,7 +40,8 @@ class DataConfig:
     options: which episodes, rewards and steps are used.
     normalize_observations: whether the agent sees observations with mean 0 and
       standard deviation 1 over the dataset.
-    data_mode: 'resident' or 'stream', see `launch.ExperimentConfig`.
+    data_mode: 'resident', where the learner holds the whole dataset, or
+      'stream', see `launch.StreamConfig`.
     shuffle_buffer: number of streamed transitions that are shuffled together.
   """
   options: loading.DataOptions = loading.DataOptions()
@@ -212,5 +213,5 @@ def make_experiment(
           'agent': algorithms.to_json(agent.config),
           **({'data': record} if record else {}),
       },
-      data_mode=data.data_mode,
-      shuffle_buffer=data.shuffle_buffer)
+      stream=(experiment_config.StreamConfig(data.shuffle_buffer)
+              if data.data_mode == 'stream' else None))

@@ -1,19 +1,18 @@
-"""The Launchpad program, its nodes, and how it is launched."""
+"""Experiments as Launchpad programs: their nodes, and how they are launched."""
 
-import contextlib
-import io
-import os
-import warnings
+import importlib
 
-# Each process of a program imports these libraries, and each would say again
-# what is of no use to anybody here: that TensorFlow, which only serves Reverb
-# and TensorBoard, finds no GPU, that Gym has a successor, and what the two
-# think of newer Python packages. Gym resets the filters of warnings, so it goes
-# first. The variables are for the processes that are started from here; JAX has
-# set the first one to '1'.
-if os.environ.get('TF_CPP_MIN_LOG_LEVEL', '1') == '1':
-  os.environ['TF_CPP_MIN_LOG_LEVEL'] = '2'
-os.environ.setdefault('PYTHONWARNINGS', 'ignore::DeprecationWarning')
-with contextlib.redirect_stderr(io.StringIO()):
-  import gym as _  # Acme imports it.
-warnings.filterwarnings('ignore', category=DeprecationWarning)
+__all__ = ['ExperimentConfig', 'StreamConfig', 'launch', 'run_local']
+
+_MODULES = {
+    'ExperimentConfig': 'experiment_config',
+    'StreamConfig': 'experiment_config',
+    'launch': 'local',
+    'run_local': 'local',
+}
+
+
+def __getattr__(name: str):
+  if name not in _MODULES:
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+  return getattr(importlib.import_module(f'.{_MODULES[name]}', __name__), name)

@@ -37,7 +37,8 @@ def restore_variables(root_dir: str,
     NumPy arrays from the last checkpoint, structured like `like`.
 
   Raises:
-    ValueError: if there is no checkpoint, or if it holds other arrays.
+    ValueError: if there is no checkpoint, or if arrays are missing or have
+      other shapes.
   """
   step = latest_step(root_dir)
   if step is None:
@@ -45,7 +46,7 @@ def restore_variables(root_dir: str,
                      'train the run until its first one.')
 
   def check(key, wanted, array):
-    # Orbax passes on what it does not find, and takes any shape it finds.
+    # Orbax leaves missing arrays as they are in `like`, and ignores shapes.
     if not isinstance(array, np.ndarray) or array.shape != wanted.shape:
       raise ValueError(f'{jax.tree_util.keystr(key)} of shape {wanted.shape} '
                        'is missing.')
@@ -53,31 +54,30 @@ def restore_variables(root_dir: str,
   path = os.path.join(_directory(root_dir), str(step), 'learner')
   try:
     with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
-      # Whatever devices it was saved from.
+      # To NumPy, because the devices it was saved from may not exist here.
       to_host = jax.tree_util.tree_map(
           lambda _: ocp.RestoreArgs(restore_type=np.ndarray), like)
       found = checkpointer.restore(path, args=ocp.args.PyTreeRestore(
           like, restore_args=to_host, partial_restore=True))
     jax.tree_util.tree_map_with_path(check, like, found)
   except (TypeError, ValueError) as e:
-    raise ValueError(f'{path} does not hold what these networks need: {e} Is '
-                     'the run one of other networks?') from e
+    raise ValueError(f'{path} does not hold what these networks need: {e} Was '
+                     'the run made with other networks?') from e
   return found
 
 
 class CheckpointManager:
-  """Saves learner and counter at one moment, under one gradient step.
+  """Saves learner and counter together, under one gradient step.
 
-  One process and one directory hold both, so that they cannot disagree, as
-  they can where two nodes save at different moments. Orbax writes to a
-  temporary name and renames it once complete: a checkpoint that was cut short
-  is never seen. The last three are kept.
+  Both are written by one process into one directory, so they always agree.
+  Orbax writes to a temporary name and renames it once complete, so an
+  incomplete checkpoint is never read. The last three checkpoints are kept.
 
-  A learner may be spread over several hosts, all of which then call these
-  methods at the same time. If it has a method `global_state` that returns what
-  `save` does, with `jax.Array`s for what is split over the devices of all
-  hosts, each host writes and reads the parts that it holds. Their shapes are
-  those of any number of devices, so that another number may go on.
+  A learner may be spread over several hosts, which then call these methods at
+  the same time. If the learner has a method `global_state` that returns the
+  same as `save`, with a global `jax.Array` for everything that is split over
+  the devices of all hosts, each host writes and reads its own parts. The shapes
+  do not depend on the number of devices, so a run may resume on another number.
   """
 
   def __init__(self, root_dir: str):
@@ -98,9 +98,9 @@ class CheckpointManager:
 
     Args:
       step: the gradient step.
-      learner: its state.
-      counter: its counts.
-      position: where streamed data goes on.
+      learner: the learner to save.
+      counter: the learner's counter.
+      position: the position in streamed data; None for resident data.
     """
     if step in self._manager.all_steps():
       return
@@ -123,8 +123,8 @@ class CheckpointManager:
     """Restores the last checkpoint, if any.
 
     Args:
-      learner: a freshly built learner, whose state gives the structure, and
-        the places of arrays.
+      learner: a freshly built learner; its state gives the structure and the
+        devices of the arrays.
       counter: the master counter, without a parent.
 
     Returns:

@@ -13,7 +13,6 @@ from absl import app
 from absl import flags
 
 from . import experiment_config
-from . import shutdown
 
 _DEFAULT = 'acme_msg.experiments.experiment_flags:make_experiment'
 
@@ -97,7 +96,6 @@ def run(main: Callable[[experiment_config.ExperimentConfig], None]) -> None:
       flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
 
   def checked(argv):
-    shutdown.quiet()
     if len(argv) > 1:
       sys.exit(f'error: {" ".join(argv[1:])!r}: only flags are taken.')
     try:

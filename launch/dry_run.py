@@ -1,8 +1,9 @@
-"""What a launch would start, and where: the text of a dry run."""
+"""The text of a dry run: what a launch would start, and where."""
 
 from typing import Mapping, NamedTuple, Sequence
 
 from . import experiment_config
+from . import quiet
 from . import shutdown
 
 
@@ -10,11 +11,11 @@ class Node(NamedTuple):
   """One process of a launch.
 
   Attributes:
-    name: its group and its number there, such as 'learner/0'.
+    name: the group and the node's index in it, such as 'learner/0'.
     where: the machine.
-    devices: what JAX has there.
-    address: where others find it, as far as that is known.
-    env: what is set in its environment.
+    devices: JAX's devices there.
+    address: the node's address, as far as it is known.
+    env: variables set in the node's environment.
   """
   name: str
   where: str
@@ -25,9 +26,9 @@ class Node(NamedTuple):
 
 def _task(name: str) -> str:
   if name == 'learner/0':
-    return 'trains, counts, logs, saves, and serves weights'
+    return 'trains, logs, saves and serves weights'
   return {'data': 'reads the dataset and serves it by Reverb',
-          'learner': 'trains, and saves its part',
+          'learner': 'trains and saves its part',
           'evaluator': 'runs episodes with the weights'}[name.split('/')[0]]
 
 
@@ -36,9 +37,9 @@ def describe(experiment: experiment_config.ExperimentConfig,
   """Returns the text of a dry run.
 
   Args:
-    experiment: what would run.
+    experiment: the experiment.
     nodes: its processes.
-    notes: more lines.
+    notes: further lines.
   """
   steps = experiment.gradient_steps(experiment.num_steps)
   lines = [
@@ -48,7 +49,7 @@ def describe(experiment: experiment_config.ExperimentConfig,
       f'{experiment.num_sgd_steps_per_step:,} gradient steps: {steps:,}',
       f'evaluated  {len(experiment.evaluated_steps()):,} times over '
       f'{experiment.episodes_per_eval} episodes',
-      f'data       {experiment.data_mode}']
+      f'data       {"streamed" if experiment.stream else "resident"}']
   for node in nodes:
     lines += ['', f'{node.name}: {_task(node.name)}',
               f'  on         {node.where}', f'  devices    {node.devices}']
@@ -56,5 +57,5 @@ def describe(experiment: experiment_config.ExperimentConfig,
       lines.append(f'  address    {node.address}')
     lines += [f'  env        {name}={value}'
               for name, value in sorted(node.env.items())
-              if name != shutdown.LAUNCHER_PID]  # Of this dry run itself.
+              if name not in (shutdown.LAUNCHER_PID, *quiet.environment())]
   return '\n'.join(lines + [''] * bool(notes) + list(notes))

@@ -1,4 +1,4 @@
-"""The evaluations of a run: which are outstanding, and what came of them."""
+"""The evaluations of a run: those that are outstanding, and all results."""
 
 import os
 import threading
@@ -6,6 +6,8 @@ from typing import Callable, Dict, NamedTuple, Optional, Sequence, Tuple
 
 from acme.utils import loggers
 import numpy as np
+
+from .. import atomic_files
 
 _NAME = 'evaluations.npz'
 
@@ -53,20 +55,16 @@ def _write(root_dir: str, done: Dict[int, Evaluation]) -> None:
   if rows[0].scores is not None:
     columns['scores'] = np.stack([row.scores for row in rows])
   path = os.path.join(root_dir, _NAME)
-  with open(path + '.tmp', 'wb') as f:
+  with atomic_files.replace(path, 'wb') as f:
     np.savez(f, **columns)
-    f.flush()
-    os.fsync(f.fileno())
-  os.replace(path + '.tmp', path)
 
 
 class Evaluations:
   """Hands published weights to evaluators and keeps what they report.
 
-  Every published step is evaluated once, whichever evaluator takes it and
-  however long that takes. Evaluators have names: one that asks again while it
-  has not reported was restarted, and gets the same weights again. Safe to use
-  from several threads.
+  Every published step is evaluated once, by any evaluator and in any time.
+  Evaluators have names: one that claims again before it has reported was
+  restarted, and gets the same weights again. Thread-safe.
   """
 
   def __init__(
@@ -79,9 +77,8 @@ class Evaluations:
 
     Args:
       root_dir: the run's directory.
-      first_step: the gradient step the learner continues at. Evaluations after
-        it belong to weights which are about to be trained anew; they are made
-        again.
+      first_step: the gradient step at which the learner continues. Later
+        evaluations belong to weights that are trained again; they are repeated.
       score_fn: maps returns `[episodes]` to scores `[episodes]` or None.
       logger: gets one row per evaluation.
     """
@@ -106,8 +103,8 @@ class Evaluations:
     """Returns the oldest unclaimed step with its weights.
 
     Args:
-      evaluator: the name of who asks.
-      timeout: seconds to wait for one.
+      evaluator: the evaluator's name.
+      timeout: seconds to wait for a step.
 
     Returns:
       The gradient step and its weights, or None if there is none.
@@ -122,7 +119,7 @@ class Evaluations:
 
   def report(self, evaluator: str, returns: Sequence[float],
              lengths: Sequence[int]) -> None:
-    """Keeps and writes what the evaluator's claimed weights achieved.
+    """Stores the result of the evaluator's claimed weights.
 
     Args:
       evaluator: the name under which they were claimed.
@@ -134,8 +131,8 @@ class Evaluations:
     """
     with self._changed:
       if evaluator not in self._claimed:
-        raise ValueError(f'Evaluator {evaluator!r} reports what it never '
-                         'claimed.')
+        raise ValueError(f'Evaluator {evaluator!r} reports a result, but has '
+                         'claimed no weights.')
       step, _ = self._claimed[evaluator]
       returns = np.asarray(returns, np.float64)
       lengths = np.asarray(lengths, np.int64)
@@ -151,7 +148,7 @@ class Evaluations:
   def _log(self, step: int, evaluation: Evaluation) -> None:
     returns, lengths, scores = evaluation
     row = {
-        'learner_steps': step,
+        'gradient_steps': step,
         'episodes': len(returns),
         'return_mean': returns.mean(),
         'return_std': returns.std(),

@@ -17,7 +17,7 @@ from . import shutdown
 
 
 class _Snapshot(core.VariableSource):
-  """Serves the same variables however often it is asked."""
+  """Serves one fixed set of variables."""
 
   def __init__(self, names: Sequence[str],
                variables: Sequence[types.NestedArray]):
@@ -44,11 +44,11 @@ class _StopObserver(observers.EnvLoopObserver):
 
 
 class EvaluatorNode:
-  """Evaluates what the learner publishes.
+  """Evaluates the weights that the learner publishes.
 
-  Every evaluation gets its own actor and environment, whose seeds follow from
-  the experiment's seed and the gradient step alone. So results depend neither
-  on who evaluates nor on when, and an evaluation made twice comes out the same.
+  Every evaluation has its own actor and environment, with seeds derived from
+  the experiment's seed and the gradient step only. A repeated evaluation gives
+  the same result, on any evaluator and at any time.
   """
 
   def __init__(self, experiment: experiment_config.ExperimentConfig,
@@ -56,14 +56,14 @@ class EvaluatorNode:
     """Initializes the node.
 
     Args:
-      experiment: whose agent to evaluate.
-      learner: client of the learner node, only needed by `run`.
-      index: tells a program's evaluators apart.
+      experiment: the experiment with the agent to evaluate.
+      learner: client of the learner node; only `run` needs it.
+      index: this evaluator's index in the program.
     """
     self._experiment = experiment
     self._learner = learner
     self._name = f'evaluator_{index}'
-    self._stop = threading.Event()  # Never set outside of a program.
+    self._stop = threading.Event()  # Without a program, never set.
     self._spec = experiment.environment_spec()
     self._policy = experiment.builder.make_policy(
         experiment.network_factory(self._spec), self._spec, True)

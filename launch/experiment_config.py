@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import numbers
 import os
 from typing import Any, Callable, Mapping, Optional, Sequence
 
@@ -12,55 +13,79 @@ import numpy as np
 from ..datasets.delivery import streaming
 from . import data_node
 
-DATA_MODES = ('resident', 'stream')
+
+def _check_positive(**values: Any) -> None:
+  for name, value in values.items():
+    if not isinstance(value, numbers.Integral) or value < 1:
+      raise ValueError(f'{name} must be a positive integer, not {value!r}.')
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(frozen=True)
+class StreamConfig:
+  """A dataset that the data node sends as batches of shuffled epochs.
+
+  Attributes:
+    shuffle_buffer: transitions that are shuffled at once; the learner's process
+      holds about three times as many.
+    transitions_per_step: transitions of one learner step, over all hosts; None
+      takes the builder's attribute of this name.
+
+  Raises:
+    ValueError: naming the field, if a value is no positive integer.
+  """
+  shuffle_buffer: int = streaming.SHUFFLE_BUFFER
+  transitions_per_step: Optional[int] = None
+
+  def __post_init__(self):
+    _check_positive(shuffle_buffer=self.shuffle_buffer)
+    if self.transitions_per_step is not None:
+      _check_positive(transitions_per_step=self.transitions_per_step)
+
+
+@dataclasses.dataclass(frozen=True)
 class ExperimentConfig:
   """One offline experiment, the same for one process and for many.
 
-  A *learner step* is one call of `learner.step()`, which runs S gradient steps.
-  Budgets below are in learner steps; everything on disk (checkpoints, logs,
-  evaluations) is numbered by gradient steps. All members must be picklable,
-  because every node of a program receives the experiment.
+  A *gradient step* is one update of the agent. A *learner step* is one call of
+  `learner.step()`, which runs S gradient steps. The budgets below are in
+  learner steps; everything on disk (checkpoints, logs, evaluations) is numbered
+  by gradient steps. All fields must be picklable, because every node of a
+  program receives the experiment.
 
   Attributes:
     builder: the agent, any Acme `OfflineBuilder`.
     network_factory: maps an environment spec to the agent's networks.
-    dataset_factory: reads, validates and returns the dataset: a `Transition` of
-      T rows, or, where it may not fit memory, an iterator of blocks of rows.
-      Called once, in the data node's process.
+    dataset_factory: reads, checks and returns the dataset: a `Transition` of T
+      rows, or an iterator of blocks of rows if it may not fit in memory. It is
+      called once, in the data node's process.
     environment_factory: maps a seed to an environment.
     root_dir: the run's directory: `config.json`, `checkpoints`, `logs`,
-      `tensorboard` and `evaluations.npz`. An existing run is resumed.
-    seed: of the learner, the evaluating actors and the environments.
+      `tensorboard` and `evaluations.npz`. An existing run is resumed. Stored as
+      an absolute path.
+    seed: seed of the learner, the evaluating actors and the environments.
     num_steps: the absolute number of learner steps; a resumed run trains only
-      what is missing.
+      the missing ones.
     num_sgd_steps_per_step: S, the gradient steps of one learner step; the
-      learner must advance `learner_steps` by exactly S in each.
-    eval_every_steps: learner steps between evaluations; divides num_steps.
+      learner must increase Acme's counter `learner_steps` by S in each.
+    eval_every_steps: learner steps between evaluations; divides `num_steps`.
     episodes_per_eval: episodes run with each evaluated set of weights.
     config: the resolved settings behind builder, networks, dataset and
-      environment, written into `config.json`. A run is only resumed with equal
-      settings.
+      environment, written into `config.json`. A run is resumed with equal
+      settings only.
     variables: names of the learner's variables that its actors ask for.
     num_evaluators: evaluator nodes of a program.
-    num_learner_hosts: H, learner nodes of a program, each on a host or, for a
-      rehearsal, all on one. A run may be resumed with another number.
-    checkpoint_every_steps: learner steps between checkpoints, by default
+    num_learner_hosts: H, the learner nodes of a program, each on its own host
+      or all on one machine as a rehearsal. A run may resume with another H.
+    checkpoint_every_steps: learner steps between checkpoints; None means
       `eval_every_steps`. A checkpoint waits for all evaluations before it, so
-      that more than two evaluators help only where it is a multiple of it.
-    data_mode: 'resident', where the learner holds the whole dataset, or
-      'stream', where it gets batches of shuffled epochs from the data node.
-    shuffle_buffer: of streamed data, the transitions that are shuffled at once;
-      the learner's process holds about three times as many.
-    transitions_per_step: of streamed data, the transitions of a learner step;
-      by default what the builder says.
+      more than two evaluators help only if this is a multiple of
+      `eval_every_steps`.
+    stream: how the dataset is streamed; None if the learner holds all of it.
     score_fn: maps returns `[episodes]` to normalised scores `[episodes]`, or to
-      None where the task has none.
+      None if the task has none.
 
   Raises:
-    ValueError: naming the field, if a value makes no sense.
+    ValueError: naming the field, if a value is not valid.
   """
   builder: Any
   network_factory: Callable[[specs.EnvironmentSpec], Any]
@@ -77,41 +102,33 @@ class ExperimentConfig:
   num_evaluators: int = 1
   num_learner_hosts: int = 1
   checkpoint_every_steps: Optional[int] = None
-  data_mode: str = 'resident'
-  shuffle_buffer: int = streaming.SHUFFLE_BUFFER
-  transitions_per_step: Optional[int] = None
+  stream: Optional[StreamConfig] = None
   score_fn: Optional[Callable[[np.ndarray], Optional[np.ndarray]]] = None
 
   def __post_init__(self):
     if not self.root_dir:
       raise ValueError('root_dir is empty: name the directory of the run.')
-    self.root_dir = os.path.abspath(os.path.expanduser(self.root_dir))
-    if self.checkpoint_every_steps is None:
-      self.checkpoint_every_steps = self.eval_every_steps
-    if self.data_mode not in DATA_MODES:
+    object.__setattr__(  # The dataclass is frozen.
+        self, 'root_dir', os.path.abspath(os.path.expanduser(self.root_dir)))
+    _check_positive(**{name: getattr(self, name) for name in (
+        'num_steps', 'num_sgd_steps_per_step', 'eval_every_steps',
+        'episodes_per_eval', 'num_evaluators', 'num_learner_hosts')})
+    if self.checkpoint_every_steps is not None:
+      _check_positive(checkpoint_every_steps=self.checkpoint_every_steps)
+    if self.stream is not None and self.transitions_per_step is None:
       raise ValueError(
-          f'data_mode={self.data_mode!r} is not one of {DATA_MODES}.')
-    if self.transitions_per_step is None:
-      self.transitions_per_step = getattr(
-          self.builder, 'transitions_per_step', None)
-    if self.data_mode == 'stream' and self.transitions_per_step is None:
-      raise ValueError(
-          "data_mode='stream' needs transitions_per_step: the builder does not "
-          'say how many transitions its learner takes in each step.')
-    for name in ('num_steps', 'num_sgd_steps_per_step', 'eval_every_steps',
-                 'episodes_per_eval', 'num_evaluators', 'num_learner_hosts',
-                 'checkpoint_every_steps', 'shuffle_buffer'):
-      value = getattr(self, name)
-      if int(value) != value or value < 1:
-        raise ValueError(f'{name} must be a positive integer, not {value!r}.')
-    if (self.data_mode == 'stream'
+          'stream.transitions_per_step must be given: the builder does not say '
+          'how many transitions its learner takes in each step.')
+    if (self.stream is not None
         and self.transitions_per_step % self.num_learner_hosts):
       raise ValueError(
           f'num_learner_hosts={self.num_learner_hosts} does not divide the '
-          f'{self.transitions_per_step} transitions of a learner step, of '
-          'which each host reads its part.')
-    if not 0 <= self.seed < 2**32:
-      raise ValueError(f'seed must be in [0, 2**32), not {self.seed!r}.')
+          f'{self.transitions_per_step} transitions of a learner step, which '
+          'the hosts read in equal parts.')
+    if (not isinstance(self.seed, numbers.Integral)
+        or not 0 <= self.seed < 2**32):
+      raise ValueError(f'seed must be an integer in [0, 2**32), not '
+                       f'{self.seed!r}.')
     if self.num_steps % self.eval_every_steps:
       raise ValueError(
           f'eval_every_steps={self.eval_every_steps} does not divide '
@@ -121,6 +138,18 @@ class ExperimentConfig:
       json.dumps(self.config)
     except TypeError as e:
       raise ValueError(f'config must be plain JSON values: {e}.') from e
+
+  @property
+  def checkpoint_period(self) -> int:
+    """Learner steps between checkpoints."""
+    return self.checkpoint_every_steps or self.eval_every_steps
+
+  @property
+  def transitions_per_step(self) -> Optional[int]:
+    """Streamed transitions of a learner step, over all hosts; None if unknown."""
+    if self.stream is not None and self.stream.transitions_per_step is not None:
+      return self.stream.transitions_per_step
+    return getattr(self.builder, 'transitions_per_step', None)
 
   def gradient_steps(self, learner_steps: int) -> int:
     """Returns the gradient steps done in so many learner steps."""

@@ -13,8 +13,8 @@ from . import hosts
 from . import learner_node
 
 
-# Joins the learner's hosts, in the process of one of them: it is given the
-# host's number, and the addresses of the data node and of the first learner.
+# Joins the learner's hosts from the process of one of them. The arguments are
+# the host's index and the addresses of the data node and of the first learner.
 Join = Callable[[int, lp.Address, lp.Address], hosts.Hosts]
 
 
@@ -30,15 +30,12 @@ def make_program(
     first_learner_only: bool = False) -> lp.Program:
   """Returns the experiment as a program of the groups data, learner, evaluator.
 
-  Every process of a program first imports TensorFlow and JAX, so they are kept
-  few: counter, checkpoints and the limit of steps live in the learner node.
-
   Args:
     experiment: what to run.
     join: joins the learner's hosts; by default at a free port of this machine.
-    make_data: makes the data node, from the dataset's factory and its readers.
-    first_learner_only: leaves out the other hosts, which have programs of their
-      own.
+    make_data: makes the data node from the dataset's factory and its readers.
+    first_learner_only: leaves out the other hosts, which have their own
+      programs.
   """
   num_hosts = experiment.num_learner_hosts
   if join is None:
@@ -69,7 +66,7 @@ def make_program(
       for index, node in enumerate(nodes):
         node.configure(experiment, data, functools.partial(
             join, index, data_node.courier_address, nodes[0].courier_address))
-    # The evaluators' is the first.
+    # The evaluators call the first one.
     learner, *_ = [program.add_node(node) for node in nodes]
 
   with program.group('evaluator'):

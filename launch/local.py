@@ -1,35 +1,46 @@
-"""Runs an experiment on this machine: in many processes, in threads, in one.
+"""Runs an experiment on this machine: in processes, in threads or in one.
 
-`python -m acme_msg.launch.local --help` shows the flags of the first.
+`python -m acme_msg.launch.local --help` shows the flags of the command line,
+which runs the nodes of a program in processes or threads.
 """
 
+if __name__ == '__main__':
+  from . import quiet  # Before the libraries are imported.
+  quiet.quiet_libraries()
+
+import contextlib
 import dataclasses
 import os
+import pickle
 import sys
-from typing import Mapping, Optional
+import tempfile
+import threading
+from typing import Any, Iterator, Mapping, Optional
 
 from absl import flags
-from absl.testing import absltest
 import launchpad as lp
+from launchpad.launch import worker_manager
 from launchpad.nodes.python import local_multi_processing
+import psutil
 
 from . import command_line
 from . import data_node
+from . import dry_run
 from . import evaluator_node
 from . import experiment_config
-from . import learner_node
-from . import shutdown
-from . import dry_run
 from . import launchpad_program
+from . import progress
+from . import quiet
 from . import run_directory
+from . import run_loggers
+from . import shutdown
+from . import training
 from .optional import terminals
 
 FLAGS = flags.FLAGS
 
-# Seconds until nodes that are asked to stop are killed. A little more than the
-# 10 after which they end themselves: Launchpad 0.5.0 cannot pass its flags on.
+# Seconds until nodes that are told to stop are killed.
 _NOTICE_SECS = 15
-
 
 Resources = Mapping[str, local_multi_processing.PythonProcess]
 
@@ -42,10 +53,10 @@ def resources(num_forced_devices: Optional[int] = None) -> Resources:
   """Returns the environment of each group's processes.
 
   Args:
-    num_forced_devices: CPU devices to force on each learner host; by default it
-      has the machine's.
+    num_forced_devices: CPU devices to force on each learner host; None leaves
+      the machine's devices.
   """
-  common = {shutdown.LAUNCHER_PID: str(os.getpid())}
+  common = {shutdown.LAUNCHER_PID: str(os.getpid()), **quiet.environment()}
   # The accelerators are the learner's: JAX takes all the memory it finds.
   no_accelerator = {'JAX_PLATFORMS': 'cpu', 'CUDA_VISIBLE_DEVICES': ''}
   learner = {}
@@ -70,7 +81,7 @@ def resources(num_forced_devices: Optional[int] = None) -> Resources:
 def _forced_devices(
     experiment: experiment_config.ExperimentConfig,
     num_devices_per_host: Optional[int]) -> Optional[int]:
-  # One machine's accelerators have no parts for several hosts.
+  # Several hosts cannot share one machine's accelerators.
   if experiment.num_learner_hosts > 1 and num_devices_per_host is None:
     return 1
   return num_devices_per_host
@@ -83,14 +94,14 @@ def _check(experiment: experiment_config.ExperimentConfig, launch_type: str,
   if launch_type not in ('local_mp', 'local_mt'):
     raise ValueError(
         f"launch_type must be 'local_mp' or 'local_mt', not {launch_type!r}; "
-        'for Vertex AI there is `python -m acme_msg.launch.optional.vertex`.')
+        'for Vertex AI use `python -m acme_msg.launch.optional.vertex`.')
   num_hosts = experiment.num_learner_hosts
   if launch_type == 'local_mt' and (
       num_hosts > 1 or num_devices_per_host or terminal):
     raise ValueError(
         f'num_learner_hosts={num_hosts}, num_devices_per_host='
-        f'{num_devices_per_host} and terminal={terminal!r} need processes of '
-        "their own: use launch_type='local_mp'.")
+        f'{num_devices_per_host} and terminal={terminal!r} need a process for '
+        "each node: use launch_type='local_mp'.")
   if num_devices_per_host is not None and num_devices_per_host < 1:
     raise ValueError(f'num_devices_per_host={num_devices_per_host} must be at '
                      'least 1.')
@@ -105,23 +116,22 @@ def launch(experiment: experiment_config.ExperimentConfig,
            terminal: Optional[str] = None) -> None:
   """Runs an experiment as a Launchpad program, and returns when it is over.
 
-  Must be called in the main thread, once per process. SIGINT and SIGTERM stop
-  the program; the learner saves, and the next launch resumes.
+  Must be called in the main thread. SIGINT and SIGTERM stop the program; the
+  learner saves, and the next launch resumes.
 
   Args:
-    experiment: what to run. A finished run says so and is left alone.
+    experiment: what to run. A finished run says so and is left unchanged.
     launch_type: 'local_mp', processes, or 'local_mt', threads.
-    num_devices_per_host: rehearses a larger machine with as many forced CPU
-      devices for each learner host. Several hosts have CPU devices only, by
-      default one each.
+    num_devices_per_host: forces this number of CPU devices on each learner
+      host, to rehearse a larger machine. Several hosts have CPU devices only,
+      by default one each.
     terminal: one of `terminals.NAMES` to run each process in; by default all
       print here.
 
   Raises:
-    ValueError: if the launch type is another, if threads shall be several
-      hosts, have devices forced on them or terminals, if a terminal cannot
-      open, or if `root_dir` holds a run with other settings; before anything is
-      started.
+    ValueError: before anything is started, if the launch type is unknown, if
+      threads cannot do what is asked, if the terminal cannot open, or if
+      `root_dir` holds a run with other settings.
     ProgramError: if the program ended before the run was finished, because a
       node failed or because it was stopped. No process is left.
   """
@@ -142,7 +152,7 @@ def run_program(program: lp.Program,
   Args:
     program: the nodes to run here.
     experiment: what they run.
-    process_resources: of each group's processes.
+    process_resources: arguments and environment of each group's processes.
     launch_type: as for `launch`.
     terminal: as for `launch`.
 
@@ -155,22 +165,21 @@ def run_program(program: lp.Program,
 
   if not FLAGS.is_parsed():
     FLAGS(sys.argv, known_only=True)
-  if FLAGS['lp_termination_notice_secs'].using_default_value:
-    FLAGS.lp_termination_notice_secs = _NOTICE_SECS
+  # Launchpad would print a countdown. `_kill_late` does the same silently.
+  FLAGS.set_default('lp_termination_notice_secs', -1)
 
   failure = None
-  if terminal is not None:
-    try:
-      terminals.run(program, terminal, process_resources)
-    except terminals.Failure as e:
-      failure = e
-  else:
-    manager = _start(program, launch_type, process_resources)
-    try:
-      manager.wait()
-    except Exception as e:  # Of a node; the manager asks the others to stop.
-      failure = e
-      manager.wait(raise_error=False)
+  with _prepared(process_resources) as process_resources:
+    if terminal is not None:
+      try:
+        terminals.run(program, terminal, process_resources)
+      except terminals.Failure as e:
+        failure = e
+    elif launch_type == 'local_mt':
+      run_loggers.hide_accelerators()
+      failure = _wait(lp.launch(program, launch_type=launch_type), {})
+    else:
+      failure = _wait(*_start_processes(program, process_resources))
   if not run_directory.is_finished(experiment):
     raise ProgramError(
         f'{failure or "The program was stopped"}: see the output above. Launch '
@@ -178,18 +187,84 @@ def run_program(program: lp.Program,
         f'{experiment.root_dir}.') from failure
 
 
-def _start(program: lp.Program, launch_type: str,
-           process_resources: Resources):
-  """Starts all nodes and returns Launchpad's worker manager."""
-  if launch_type == 'local_mt':
-    return lp.launch(program, launch_type=launch_type)
-  # In Launchpad's terminals a shell stands around each node. It hides how the
-  # node ends, so that the others would wait for a failed one for ever, and it
-  # holds back what the node prints to a file. Its launch for tests does
-  # neither; it wants a test case only to register a cleanup after the end.
-  return lp.launch(
-      program, launch_type='test_mp', local_resources=process_resources,
-      test_case=absltest.TestCase())
+@contextlib.contextmanager
+def _prepared(process_resources: Resources) -> Iterator[Resources]:
+  """Has each process call `quiet.prepare_node` first."""
+  with tempfile.NamedTemporaryFile() as file:
+    pickle.dump(quiet.prepare_node, file)
+    file.flush()
+    yield {group: dataclasses.replace(
+        process, args={**process.args, 'init_file': file.name})
+           for group, process in process_resources.items()}
+
+
+def _start_processes(program: lp.Program, process_resources: Resources):
+  """Starts each node as a child of this process.
+
+  `lp.launch` puts a shell around each node, which hides how the node ends and
+  holds back what it prints to a file.
+
+  Returns:
+    Launchpad's worker manager, and the processes by the nodes' names.
+  """
+  for group, nodes in program.groups.items():
+    for node in nodes:
+      node._initialize_context(  # pylint: disable=protected-access
+          lp.context.LaunchType.LOCAL_MULTI_PROCESSING,
+          launch_config=process_resources[group])
+  for group, nodes in program.groups.items():
+    for node in nodes:
+      for handle in node.input_handles:
+        handle.connect(node, group)
+  for node in program.get_all_nodes():
+    node.bind_addresses()
+
+  commands = [
+      command for group, nodes in program.groups.items()
+      for command in nodes[0].to_executables(
+          nodes, group, nodes[0].launch_context)]
+  manager = worker_manager.WorkerManager(kill_main_thread=False)
+  processes = {}
+  for command in commands:
+    manager.process_worker(command.title, command.command_as_list,
+                           env={**os.environ, **command.env_overrides})
+    [processes[command.title]] = manager._active_workers[command.title]  # pylint: disable=protected-access
+  return manager, processes
+
+
+def _wait(manager: worker_manager.WorkerManager,
+          processes: Mapping[str, Any]) -> Optional[Exception]:
+  """Waits until all nodes have ended; returns the first failure, if any."""
+  ended = threading.Event()
+  threading.Thread(
+      target=_kill_late, args=(manager, ended), daemon=True).start()
+  failure = None
+  try:
+    manager.wait()
+  except Exception as e:  # The manager has told the other nodes to stop.
+    failed = [f'the node {name} exited with code {process.returncode}'
+              for name, process in processes.items() if process.returncode]
+    failure = RuntimeError(', '.join(failed)) if failed else e
+    manager.wait(raise_error=False)
+  finally:
+    ended.set()
+  return failure
+
+
+def _kill_late(manager: worker_manager.WorkerManager,
+               ended: threading.Event) -> None:
+  """Kills the nodes that still run a while after they were told to stop."""
+  manager.wait_for_stop()
+  if ended.wait(_NOTICE_SECS):
+    return
+  print(f'Not all nodes stopped within {_NOTICE_SECS} s; they are killed.',
+        flush=True)
+  processes = psutil.Process().children(recursive=True)
+  for process in processes:
+    with contextlib.suppress(psutil.NoSuchProcess):
+      process.kill()
+  if not processes:
+    os._exit(1)  # The nodes are threads.
 
 
 def run_local(experiment: experiment_config.ExperimentConfig) -> None:
@@ -198,7 +273,7 @@ def run_local(experiment: experiment_config.ExperimentConfig) -> None:
   Gives the same results as the program, and resumes its runs.
 
   Args:
-    experiment: what to run. A finished run says so and is left alone.
+    experiment: what to run. A finished run says so and is left unchanged.
 
   Raises:
     ValueError: if `root_dir` holds a run with other settings.
@@ -207,20 +282,20 @@ def run_local(experiment: experiment_config.ExperimentConfig) -> None:
   if run_directory.is_finished(experiment):
     print(f'The run in {experiment.root_dir} is finished already.', flush=True)
     return
-  learner = learner_node.LearnerNode(experiment)
+  run_loggers.hide_accelerators()
   evaluator = evaluator_node.EvaluatorNode(experiment)
+  queue = training.make_queue(experiment)
 
   def evaluate():
-    while (claimed := learner.claim('local')) is not None:
-      learner.report('local', *evaluator.evaluate(*claimed))
+    while (claimed := queue.claim('local')) is not None:
+      queue.report('local', *evaluator.evaluate(*claimed))
 
-  with learner.progress:
-    learner.progress.wait_for('loading data')
-    learner.start(data_node.make_store(experiment.dataset_factory()))
-    evaluate()
-    while learner.advance():
-      evaluate()
-    learner.finish()
+  with progress.Progress(
+      experiment.gradient_steps(experiment.num_steps)) as shown:
+    shown.wait_for('reading the dataset')
+    training.Training(
+        experiment, data_node.make_store(experiment.dataset_factory()), queue,
+        shown, evaluate=evaluate).run()
 
 
 def _plan(experiment: experiment_config.ExperimentConfig, launch_type: str,
@@ -273,6 +348,6 @@ def command() -> None:
 
 
 if __name__ == '__main__':
-  # By its own name, under which the nodes' processes find it, too.
+  # Under its own name, so that the nodes' processes find it, too.
   from . import local
   local.command()

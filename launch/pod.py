@@ -1,12 +1,16 @@
-"""Runs an experiment on many hosts: the same command on every one of them.
+"""Runs an experiment on many hosts: the same command on each of them.
 
 `python -m acme_msg.launch.pod`, on all workers of a TPU slice or as the tasks
-of a SLURM job, needs no more: the hosts are found in the environment. Elsewhere
+of a SLURM job, finds the hosts in the environment. Elsewhere
 `--coordinator_address`, `--num_processes` and `--process_id` name them.
 
-Each host runs a program of its own with one of the learner's processes. That of
-host 0 has the data node and the evaluators, too.
+Each host runs its own program with one of the learner's processes. The program
+of host 0 also has the data node and the evaluators.
 """
+
+if __name__ == '__main__':
+  from . import quiet  # Before the libraries are imported.
+  quiet.quiet_libraries()
 
 import dataclasses
 import functools
@@ -14,8 +18,7 @@ from typing import Any, NamedTuple, Optional
 
 from absl import flags
 import courier
-from jax._src import clusters
-from jax._src import distributed
+from jax._src import clusters  # Has no public name.
 import launchpad as lp
 
 from . import command_line
@@ -30,19 +33,18 @@ from . import run_directory
 
 FLAGS = flags.FLAGS
 
-# Under which host 0 tells the others where the data node is.
-_DATA = 'acme_msg/pod/data'
-# Seconds for which they wait to be told.
-_TELLING_SECS = 60
+# Key under which host 0 tells the others the data node's address.
+_DATA = 'data'
+_TELLING_SECS = 60.
 
 
 class Host(NamedTuple):
   """One of the hosts.
 
   Attributes:
-    coordinator_address: 'host:port' at which they meet, on host 0.
-    count: H.
-    index: of this one.
+    coordinator_address: 'host:port' at which the hosts meet, on host 0.
+    count: H, the number of hosts.
+    index: this host's index.
   """
   coordinator_address: str
   count: int
@@ -50,24 +52,26 @@ class Host(NamedTuple):
 
   @property
   def first(self) -> str:
-    """The name under which the others reach host 0."""
+    """The name under which the other hosts reach host 0."""
     return self.coordinator_address.rpartition(':')[0]
 
 
 def find_host(coordinator_address: Optional[str] = None,
               num_processes: Optional[int] = None,
               process_id: Optional[int] = None) -> Host:
-  """Returns which host this is; JAX does nothing yet.
+  """Returns which host this is, before JAX is initialized.
+
+  Give all arguments or none. Without arguments the environment tells: the
+  metadata of a TPU slice, SLURM or Open MPI.
 
   Args:
     coordinator_address: 'host:port' on the machine of process 0.
     num_processes: H.
-    process_id: this host's index. All are given, or none: then the environment
-      is asked, for the metadata of a TPU slice, SLURM or Open MPI.
+    process_id: this host's index.
 
   Raises:
-    ValueError: if some are missing or make no sense, or if there are none and
-      the environment does not tell.
+    ValueError: if some arguments are missing or not valid, or if there are none
+      and the environment does not name the hosts.
   """
   given = (coordinator_address, num_processes, process_id)
   if given == (None, None, None):
@@ -88,15 +92,15 @@ def find_host(coordinator_address: Optional[str] = None,
 
 def _join(host: Host, unused_index: int, data: lp.Address,
           unused_learner: lp.Address) -> hosts.Hosts:
-  """Joins as host 0, and tells the others where the data node is."""
+  """Joins as host 0, and tells the others the data node's address."""
   joined = hosts.join(*host)
   port = data.resolve().rpartition(':')[2]
-  distributed.global_state.client.key_value_set(_DATA, f'{host.first}:{port}')
+  hosts.tell(_DATA, f'{host.first}:{port}')
   return joined
 
 
 class _DataOfFirstHost:
-  """The client of host 0's data node, for use once the hosts have joined."""
+  """A client of host 0's data node; works once the hosts have joined."""
 
   @property
   def futures(self) -> Any:
@@ -104,9 +108,7 @@ class _DataOfFirstHost:
 
   @functools.cached_property
   def _client(self) -> courier.Client:
-    return courier.Client(
-        distributed.global_state.client.blocking_key_value_get(
-            _DATA, 1_000 * _TELLING_SECS))
+    return courier.Client(hosts.ask(_DATA, _TELLING_SECS))
 
 
 def make_program(
@@ -133,9 +135,9 @@ def make_program(
 def launch(experiment: experiment_config.ExperimentConfig, host: Host) -> None:
   """Runs a host's part of an experiment, and returns when it is over.
 
-  Every host must call it, with the same experiment and a `root_dir` that all of
-  them share. Otherwise as `local.launch`: a host that fails or is told to stop
-  ends all of them.
+  Every host must call it, with the same experiment and a `root_dir` on a file
+  system that all hosts share. A host that fails or is told to stop ends all
+  hosts; see also `local.launch`.
 
   Args:
     experiment: what to run.
@@ -173,7 +175,7 @@ def _plan(experiment: experiment_config.ExperimentConfig, host: Host) -> str:
       for index in range(host.count)]
   evaluators = [node(f'evaluator/{index}', 0)
                 for index in range(experiment.num_evaluators)]
-  data = node('data/0', 0, f'{host.first}, at a port that host 0 tells')
+  data = node('data/0', 0, f'{host.first}, at a port that host 0 chooses')
   return dry_run.describe(experiment, [data, *learners, *evaluators])
 
 
@@ -193,14 +195,14 @@ def command() -> None:
   """Runs the command line."""
   flags.DEFINE_string(
       'coordinator_address', None,
-      "'host:port' of host 0, with a port that is free there. Given with the "
-      'next two; without them the environment is asked.')
+      "'host:port' of host 0, with a port that is free there. Give all three "
+      'flags, or none to find the hosts in the environment.')
   flags.DEFINE_integer('num_processes', None, 'The number of hosts.')
-  flags.DEFINE_integer('process_id', None, 'Which host this is, from 0 on.')
+  flags.DEFINE_integer('process_id', None, 'The index of this host, from 0.')
   command_line.run(main)
 
 
 if __name__ == '__main__':
-  # By its own name, under which the nodes' processes find it, too.
+  # Under its own name, so that the nodes' processes find it, too.
   from . import pod
   pod.command()

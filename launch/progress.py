@@ -3,55 +3,74 @@
 import datetime
 import threading
 import time
+from typing import Optional
+
+import rich.console
+import rich.live
+import rich.text
 
 
 class Progress:
-  """Prints a line every few seconds, whatever the main thread is busy with.
+  """Shows the state of a run, whatever the main thread is busy with.
 
-  A context manager: lines appear while it is entered.
-
-  Attributes:
-    quiet: whether nothing is printed, as another host does that already.
+  A context manager. While it is entered, a terminal shows one line that is
+  updated, below everything else that this process prints; a file or a pipe gets
+  a new line every `period` seconds.
   """
 
-  def __init__(self, total: int, period: float = 10.):
+  def __init__(self, total: int, quiet: bool = False, period: float = 10.):
     """Initializes it.
 
     Args:
       total: gradient steps of the whole run.
-      period: seconds between lines.
+      quiet: shows nothing, because another host does.
+      period: seconds between lines, and over which speed is measured.
     """
     self._total = total
+    self._quiet = quiet
     self._period = period
-    self.quiet = False
     self._phase = ''
     self._since = time.time()
     self._done = 0
     self._last = (self._since, 0)
+    self._speed = 0.
     self._note = ''
     self._ended = threading.Event()
+    self._live: Optional[rich.live.Live] = None
 
   def __enter__(self) -> 'Progress':
-    threading.Thread(target=self._run, daemon=True).start()
+    console = rich.console.Console(highlight=False, markup=False)
+    if self._quiet:
+      pass
+    elif console.is_terminal:
+      # Prints of this process go above the line; tracebacks keep their stream.
+      self._live = rich.live.Live(
+          console=console, get_renderable=self._one_line, transient=True,
+          redirect_stderr=False)
+      self._live.start()
+    else:
+      threading.Thread(target=self._print_lines, daemon=True).start()
     return self
 
   def __exit__(self, *unused_error) -> None:
     self._ended.set()
+    if self._live:
+      self._live.stop()
 
   def say(self, message: str) -> None:
     """Prints a line at once."""
-    if not self.quiet:
+    if not self._quiet:
       print(f'[learner] {message}', flush=True)
 
   def wait_for(self, phase: str) -> None:
-    """Begins something that takes time but has no steps, and says so."""
+    """Begins a phase that takes time but has no steps, and says so."""
     self._phase, self._since = phase, time.time()
     self.say(f'{phase} ...')
 
   def train(self, done: int, note: str = '') -> None:
-    """Sets the gradient steps done so far, and what to show beside them."""
+    """Sets the gradient steps done so far, and a note to show beside them."""
     if self._phase:
-      self._last = (time.time(), done)  # Compiling is no measure of speed.
+      self._last = (time.time(), done)  # The first step also compiles.
     self._phase, self._done, self._note = '', done, note
 
   def line(self) -> str:
@@ -60,17 +79,23 @@ class Progress:
     if self._phase:
       return f'{self._phase} ... {now - self._since:.0f} s'
     then, done_then = self._last
-    speed = (self._done - done_then) / max(now - then, 1e-9)
-    self._last = (now, self._done)
+    if not self._speed or now - then >= self._period:
+      self._speed = (self._done - done_then) / max(now - then, 1e-9)
+    if now - then >= self._period:
+      self._last = (now, self._done)
     left = 'unknown'
-    if speed > 0:
+    if self._speed > 0:
       left = str(datetime.timedelta(
-          seconds=round((self._total - self._done) / speed)))
+          seconds=round((self._total - self._done) / self._speed)))
     parts = [f'{self._done:,}/{self._total:,} gradient steps',
-             f'{speed:,.0f} steps/s', f'ETA {left}', self._note]
+             f'{self._speed:,.0f} gradient steps/s', f'ETA {left}', self._note]
     return ' | '.join(part for part in parts if part)
 
-  def _run(self) -> None:
+  def _one_line(self) -> rich.text.Text:
+    text = f'[learner] {self.line()}' if self._phase or self._done else ''
+    return rich.text.Text(text, no_wrap=True, overflow='ellipsis')
+
+  def _print_lines(self) -> None:
     while not self._ended.wait(self._period):
       if self._phase or self._done:
         self.say(self.line())

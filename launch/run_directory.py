@@ -1,23 +1,27 @@
-"""The directory of a run: who may continue it, and whether it is finished."""
+"""A run's directory: which experiments may resume it, whether it is finished."""
 
 import json
 import os
 from typing import Any, Dict, Mapping
 
+from .. import __version__
+from .. import atomic_files
 from . import checkpointing
 from . import evaluations
 from . import experiment_config
 
 _NAME = 'config.json'
+# Says what wrote the record; it is never compared.
+_VERSION = 'acme_msg_version'
 
 
 def _record(experiment: experiment_config.ExperimentConfig) -> Dict[str, Any]:
-  """Returns all that decides the run's results."""
+  """Returns everything that decides the run's results."""
   names = ('seed', 'num_steps', 'num_sgd_steps_per_step', 'eval_every_steps',
            'episodes_per_eval')
   record = {name: int(getattr(experiment, name)) for name in names}
   record['config'] = experiment.config
-  # As a file holds it: tuples become lists, keys become strings.
+  # As JSON holds it: tuples become lists, keys become strings.
   return json.loads(json.dumps(record))
 
 
@@ -33,9 +37,10 @@ def _flat(record: Mapping[str, Any], prefix: str = '') -> Dict[str, Any]:
 
 
 def check(experiment: experiment_config.ExperimentConfig) -> None:
-  """Refuses to continue a run that was started with other settings.
+  """Refuses to resume a run that was started with other settings.
 
-  Only `num_steps` may differ: it is absolute, and may grow.
+  `num_steps` may grow, because it is absolute. The version of this package,
+  which runs before 0.2 did not record, is not compared.
 
   Args:
     experiment: the experiment that wants to use its `root_dir`.
@@ -51,17 +56,18 @@ def check(experiment: experiment_config.ExperimentConfig) -> None:
         os.listdir(root_dir) if os.path.isdir(root_dir) else ())
     if strange:
       raise ValueError(
-          f'{root_dir} holds {sorted(strange)} but no {_NAME}, so nobody knows '
-          'what they belong to. Choose another root_dir.')
+          f'{root_dir} holds {sorted(strange)} but no {_NAME}, so their '
+          'settings are unknown. Choose another root_dir.')
     return
   with open(path) as f:
     found = _flat(json.load(f))
+  found.pop(_VERSION, None)
   asked = _flat(_record(experiment))
   differ = [
       f'  {name}: the run has {found.get(name, "(none)")!r}, '
       f'asked for {asked.get(name, "(none)")!r}'
       for name in sorted({*found, *asked})
-      # As text, in which NaN equals itself.
+      # As text, because NaN does not equal itself.
       if json.dumps(found.get(name)) != json.dumps(asked.get(name))
       and not (name == 'num_steps' and asked[name] > found.get(name, 0))]
   if differ:
@@ -75,17 +81,17 @@ def claim(experiment: experiment_config.ExperimentConfig) -> None:
   check(experiment)
   os.makedirs(experiment.root_dir, exist_ok=True)
   path = os.path.join(experiment.root_dir, _NAME)
-  with open(path + '.tmp', 'w') as f:
-    json.dump(_record(experiment), f, indent=2, sort_keys=True)
+  record = {**_record(experiment), _VERSION: __version__}
+  with atomic_files.replace(path) as f:
+    json.dump(record, f, indent=2, sort_keys=True)
     f.write('\n')
-  os.replace(path + '.tmp', path)
 
 
 def confirm(experiment: experiment_config.ExperimentConfig) -> None:
-  """Checks that another host of the run has claimed the same directory.
+  """Checks that this host sees the directory that host 0 has claimed.
 
   Args:
-    experiment: whose `root_dir` host 0 has claimed.
+    experiment: the experiment of all hosts.
 
   Raises:
     ValueError: if this host finds nothing there, or other settings.
@@ -99,7 +105,7 @@ def confirm(experiment: experiment_config.ExperimentConfig) -> None:
 
 
 def is_finished(experiment: experiment_config.ExperimentConfig) -> bool:
-  """Returns whether the run is trained, saved and evaluated to its end."""
+  """Returns whether the run is trained, saved and evaluated completely."""
   last = checkpointing.latest_step(experiment.root_dir)
   evaluated = evaluations.load(experiment.root_dir)
   return (last == experiment.gradient_steps(experiment.num_steps) and

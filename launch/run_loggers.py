@@ -10,16 +10,35 @@ from acme.utils.loggers import tf_summary
 import numpy as np
 import tensorflow as tf
 
+from .. import atomic_files
+
 LoggerFn = Callable[..., loggers.Logger]
 
-# TensorFlow only writes files here; the accelerators are JAX's. Must be said
-# before anything, Reverb for one, has TensorFlow look for them.
-tf.config.set_visible_devices([], 'GPU')
+# Acme's counter key for what its learners count, and the name of the column:
+# what is counted here are gradient steps. Runs of version 0.1 wrote Acme's key.
+_ACME_STEPS = 'learner_steps'
+_STEPS = 'gradient_steps'
 
-# The learner's rows are thinned and stay in files: twenty metrics are no line
-# to read, and `progress` shows in the terminal what there is to follow.
+# The learner's rows are thinned and stay in files: twenty metrics do not fit on
+# one line, and `progress` shows the state of the run in the terminal.
 _LEARNER = 'learner'
 _SECONDS_BETWEEN_ROWS = 1.
+
+
+def hide_accelerators() -> None:
+  """Keeps TensorFlow off the accelerators; it only reads and writes files.
+
+  Has no effect once TensorFlow has found its devices.
+  """
+  try:
+    tf.config.set_visible_devices([], 'GPU')
+  except RuntimeError:
+    pass
+
+
+def _gradient_steps(name: str) -> str:
+  """Returns a column's name here, from Acme's."""
+  return _STEPS if name == _ACME_STEPS else name
 
 
 class CSVLogger(loggers.Logger):
@@ -31,15 +50,17 @@ class CSVLogger(loggers.Logger):
   directory in each process. Here the file's header decides, every row is
   written at once, and a new column rewrites the file with a longer header.
 
-  Rows are never removed: steps that were trained twice, because a run was
-  killed after its last checkpoint, are there twice, and the later row counts.
+  A column `learner_steps` of an old file is renamed to `gradient_steps`.
+
+  Rows are never removed: if a run was killed after its last checkpoint and
+  resumed, the steps since then occur twice, and the later row counts.
   """
 
   def __init__(self, path: str):
     """Opens or makes the file.
 
     Args:
-      path: of the file; its directory is made if missing.
+      path: the file; its directory is made if missing.
     """
     os.makedirs(os.path.dirname(path), exist_ok=True)
     self._path = path
@@ -48,55 +69,59 @@ class CSVLogger(loggers.Logger):
       self._drop_torn_row()
       with open(path, newline='') as f:
         self._columns = next(csv.reader(f), [])
+      if _ACME_STEPS in self._columns:
+        self._rewrite([_gradient_steps(name) for name in self._columns])
     self._file = open(path, 'a', newline='')
 
   def _drop_torn_row(self):
-    """Cuts off a last line without its end, left by a killed process."""
+    """Cuts off an incomplete last line, which a killed process leaves."""
     with open(self._path, 'rb+') as f:
       f.truncate(f.read().rfind(b'\n') + 1)
 
   def write(self, data: loggers.LoggingData) -> None:
     new = sorted(set(data) - set(self._columns))
     if new:
-      self._add_columns(new)
+      self._file.close()
+      self._rewrite(self._columns + new)
+      self._file = open(self._path, 'a', newline='')
     writer = csv.DictWriter(self._file, self._columns, lineterminator='\n')
     writer.writerow(data)
     self._file.flush()
 
-  def _add_columns(self, new: List[str]) -> None:
-    self._file.close()
-    with open(self._path, newline='') as f:
-      rows = list(csv.DictReader(f))
-    self._columns = self._columns + new
-    temporary = self._path + '.tmp'
-    with open(temporary, 'w', newline='') as f:
-      writer = csv.DictWriter(f, self._columns, lineterminator='\n')
-      writer.writeheader()
-      writer.writerows(rows)
-    os.replace(temporary, self._path)
-    self._file = open(self._path, 'a', newline='')
+  def _rewrite(self, columns: List[str]) -> None:
+    """Writes the file anew with other names, or more of them at the end."""
+    rows = []
+    if os.path.exists(self._path):
+      with open(self._path, newline='') as f:
+        rows = list(csv.reader(f))[1:]
+    with atomic_files.replace(self._path) as f:
+      writer = csv.writer(f, lineterminator='\n')
+      writer.writerow(columns)
+      writer.writerows(row + [''] * (len(columns) - len(row)) for row in rows)
+    self._columns = columns
 
   def close(self) -> None:
     self._file.close()
 
 
 def _scalars(data: loggers.LoggingData) -> Dict[str, float]:
-  """Returns plain Python numbers; refuses arrays of several."""
+  """Returns plain Python numbers under our names; refuses larger arrays."""
   row = {}
   for key, value in data.items():
     value = np.asarray(value)
     if value.size != 1:
       raise ValueError(f'Metric {key!r} has shape {value.shape}; log scalars.')
-    row[key] = value.item()
+    row[_gradient_steps(key)] = value.item()
   return row
 
 
 def make_logger_fn(root_dir: str) -> LoggerFn:
-  """Returns a maker of loggers that all write below one run's directory.
+  """Returns a factory of loggers that all write below one run's directory.
 
   Each logger writes `root_dir/logs/<label>.csv`, `root_dir/tensorboard` with
-  `learner_steps` (gradient steps) as its axis and, but for the learner, a line
-  in the terminal. The learner's rows are thinned to one per second.
+  gradient steps on its axis and, except for the learner, a line in the
+  terminal. Acme's key `learner_steps` is written as `gradient_steps`. The
+  learner's rows are thinned to one per second.
 
   Args:
     root_dir: the run's directory.
@@ -105,6 +130,8 @@ def make_logger_fn(root_dir: str) -> LoggerFn:
     `logger_fn(label, steps_key=None, task_instance=0)`, as Acme's builders want
     it.
   """
+  hide_accelerators()
+
   def logger_fn(label: str, steps_key: Optional[str] = None,
                 task_instance: int = 0) -> loggers.Logger:
     del task_instance  # One process writes each label.
@@ -112,7 +139,7 @@ def make_logger_fn(root_dir: str) -> LoggerFn:
         CSVLogger(os.path.join(root_dir, 'logs', f'{label}.csv')),
         tf_summary.TFSummaryLogger(
             os.path.join(root_dir, 'tensorboard'), label,
-            steps_key or 'learner_steps'),
+            _gradient_steps(steps_key or _ACME_STEPS)),
     ]
     if label == _LEARNER:
       return loggers.TimeFilter(

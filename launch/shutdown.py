@@ -6,16 +6,17 @@ import threading
 import time
 from typing import Any
 
-from absl import logging
 import launchpad as lp
 import psutil
+
+from . import quiet
 
 # Names the launching process to the processes of its nodes.
 LAUNCHER_PID = 'ACME_MSG_LAUNCHER_PID'
 
 
 class Stopped(Exception):
-  """The program is ending; what was asked for will not happen any more."""
+  """The program is ending, so the call cannot complete."""
 
 
 def check(stop: threading.Event) -> None:
@@ -27,15 +28,15 @@ def check(stop: threading.Event) -> None:
 def result(future: futures.Future, stop: threading.Event) -> Any:
   """Returns a remote call's result.
 
-  A plain blocking call keeps Python from handling signals, so that a node
-  waiting for another one that never comes could not be stopped.
+  A plain blocking call keeps Python from handling signals, so a node that waits
+  for another one could not be stopped.
 
   Args:
-    future: of the call.
+    future: the call.
     stop: the program's stop event.
 
   Returns:
-    What the call returned.
+    The call's result.
 
   Raises:
     Stopped: if the program ends first.
@@ -48,33 +49,28 @@ def result(future: futures.Future, stop: threading.Event) -> Any:
         future.cancel()
         raise Stopped() from None
     except Exception:
-      # The other node may have been told to stop, and gone, a moment earlier.
+      # The other node may have been stopped a moment before this one.
       if stop.wait(2.):
         raise Stopped() from None
       raise
 
 
-def quiet() -> None:
-  """Keeps what libraries log of their normal course out of the output."""
-  logging.set_verbosity(logging.WARNING)
-
-
 def begin() -> threading.Event:
   """Prepares the main thread of a node; returns the program's stop event.
 
-  Ends this process soon after the one that launched it is gone: Launchpad's
-  launcher ends its nodes, unless it is killed itself.
+  Ends this process soon after its launcher is gone. Launchpad ends the nodes
+  with the launcher, except if the launcher is killed.
   """
-  quiet()
+  quiet.quiet_libraries()
   if LAUNCHER_PID in os.environ:
-    # Known by its start time, too: numbers are used again.
+    # psutil also compares start times, because process ids are reused.
     launcher = psutil.Process(int(os.environ[LAUNCHER_PID]))
     threading.Thread(target=_watch, args=(launcher,), daemon=True).start()
   return lp.stop_event()
 
 
 def is_alive(process: psutil.Process) -> bool:
-  """Returns whether a process runs, and does not only wait to be forgotten."""
+  """Returns whether a process runs; a zombie does not."""
   try:
     return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
   except psutil.NoSuchProcess:
@@ -84,4 +80,4 @@ def is_alive(process: psutil.Process) -> bool:
 def _watch(launcher: psutil.Process) -> None:
   while is_alive(launcher):
     time.sleep(1.)
-  os._exit(1)  # There is nobody to tell, and nothing left to finish.
+  os._exit(1)  # Nothing can be saved: the other nodes end, too.

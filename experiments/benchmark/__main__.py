@@ -6,6 +6,10 @@ its ratio to the first program. Times are those of compiled programs on random
 data of a task's shape, resident on the devices.
 """
 
+if __name__ == '__main__':
+  from ...launch import quiet  # Before the libraries are imported.
+  quiet.quiet_libraries()
+
 import os
 import statistics
 import time

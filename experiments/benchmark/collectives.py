@@ -7,6 +7,10 @@ v5e:4x4, it compiles for the devices of a TPU slice; this needs the package
 libtpu, but no TPU.
 """
 
+if __name__ == '__main__':
+  from ...launch import quiet  # Before the libraries are imported.
+  quiet.quiet_libraries()
+
 import collections
 import os
 from typing import Any, Sequence

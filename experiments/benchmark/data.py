@@ -5,6 +5,10 @@ D4RL's layout. Whoever serves it is another process, as in a program. Ways that
 are compared take turns, and the median of the rounds is printed.
 """
 
+if __name__ == '__main__':
+  from ...launch import quiet  # Before the libraries are imported.
+  quiet.quiet_libraries()
+
 import multiprocessing
 import os
 import resource

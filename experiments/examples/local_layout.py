@@ -7,6 +7,10 @@ Usage:
   python -m acme_msg.experiments.examples.local_layout
 """
 
+if __name__ == '__main__':
+  from ...launch import quiet  # Before the libraries are imported.
+  quiet.quiet_libraries()
+
 from typing import Any, Callable
 
 from absl import app

@@ -9,6 +9,10 @@ Usage, with nodes in processes (by default they are threads):
       --lp_launch_type=local_mp
 """
 
+if __name__ == '__main__':
+  from ...launch import quiet  # Before the libraries are imported.
+  quiet.quiet_libraries()
+
 from typing import Any, Callable
 
 from absl import app

@@ -10,6 +10,10 @@ Usage:
   python -m acme_msg.experiments.examples.offline_loop
 """
 
+if __name__ == '__main__':
+  from ...launch import quiet  # Before the libraries are imported.
+  quiet.quiet_libraries()
+
 from typing import Any, Callable
 
 from absl import app

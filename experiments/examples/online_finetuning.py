@@ -10,6 +10,10 @@ Usage:
   python -m acme_msg.experiments.examples.online_finetuning
 """
 
+if __name__ == '__main__':
+  from ...launch import quiet  # Before the libraries are imported.
+  quiet.quiet_libraries()
+
 import dataclasses
 from typing import Any, Callable, Tuple
 

@@ -10,6 +10,10 @@ Usage:
   python -m acme_msg.experiments.examples.own_builder
 """
 
+if __name__ == '__main__':
+  from ...launch import quiet  # Before the libraries are imported.
+  quiet.quiet_libraries()
+
 import time
 
 from absl import app

@@ -1,7 +1,7 @@
 """Runs the nodes of a program in Launchpad's terminals.
 
-There a shell stands around each node, and hides how the node ends: the others
-would wait for a failed one for ever. So the nodes' own processes are watched.
+Launchpad runs each node in a shell there, which hides how the node ends: the
+others would wait for a failed node for ever. So its own process is watched.
 """
 
 import contextlib
@@ -16,10 +16,10 @@ import psutil
 
 from .. import shutdown
 
-# Names the group of a node to its process.
+# Environment variable that holds the group of a node.
 _GROUP = 'ACME_MSG_GROUP'
 
-# Launchpad's names, and whether each can open here.
+# Launchpad's names, and whether each terminal can open here.
 _TERMINALS = {
     'current_terminal': lambda: True,
     'output_to_files': lambda: True,
@@ -31,7 +31,7 @@ _TERMINALS = {
 }
 NAMES = tuple(_TERMINALS)
 
-# Seconds until all nodes must be there; a terminal may not open at all.
+# Seconds within which all nodes must start; a terminal may not open at all.
 _OPENING_SECS = 60
 
 
@@ -52,13 +52,13 @@ def _nodes() -> Dict[str, psutil.Process]:
   for process in psutil.process_iter():
     try:
       command = process.cmdline()
-      # Shells around it have the same environment, and the same words.
+      # The shells around a node have its environment and its arguments, too.
       if (os.path.basename(command[1]) == 'process_entry.py'
           and process.environ().get(shutdown.LAUNCHER_PID) == str(os.getpid())):
         index = command[command.index('--lp_task_id') + 1]
         found[f'{process.environ()[_GROUP]}/{index}'] = process
     except (psutil.Error, IndexError, ValueError):
-      pass  # Gone, or of another user, or none of ours.
+      pass  # It has ended, belongs to another user, or is no node.
   return found
 
 
@@ -71,13 +71,13 @@ def run(program: lp.Program, terminal: str,
   """Runs a program in a terminal until it is told to stop, and all nodes end.
 
   Args:
-    program: what to run.
+    program: the program.
     terminal: one of `NAMES`.
-    resources: of each group's processes; their environment must name this
-      process as the launcher.
+    resources: arguments and environment of each group's processes; the
+      environment must name this process as the launcher.
 
   Raises:
-    Failure: if a node failed; all have ended then.
+    Failure: if a node failed; all nodes have ended then.
   """
   resources = {
       group: local_multi_processing.PythonProcess(
@@ -98,7 +98,7 @@ def run(program: lp.Program, terminal: str,
     for name, process in seen.items():
       if not shutdown.is_alive(process):
         failure = f'The node {name} ended'
-  # Launchpad may not know of all of them: tmux opens windows in its own time.
+  # Launchpad does not know the processes of all nodes: tmux starts its own.
   for process in seen.values():
     with contextlib.suppress(psutil.NoSuchProcess):
       process.terminate()

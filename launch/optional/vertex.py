@@ -6,6 +6,10 @@ XManager (`pip install 'acme_msg[vertex]'`), Docker and a project of Google
 Cloud.
 """
 
+if __name__ == '__main__':
+  from .. import quiet  # Before the libraries are imported.
+  quiet.quiet_libraries()
+
 import dataclasses
 import functools
 import json

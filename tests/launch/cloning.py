@@ -171,7 +171,8 @@ def make_streamed_experiment(root_dir, **fields):
           builders.make_bc_networks, config=config),
       environment_factory=Point, root_dir=root_dir, seed=3,
       num_sgd_steps_per_step=5, eval_every_steps=2, episodes_per_eval=3,
-      data_mode='stream', shuffle_buffer=2000, config={}, **fields)
+      stream=experiment_config.StreamConfig(shuffle_buffer=2000), config={},
+      **fields)
 
 
 def make_experiment(root_dir, delay=0., env_delay=0., fault=None, size=1,

@@ -6,6 +6,7 @@ import sys
 
 from acme_msg.launch import checkpointing
 from acme_msg.launch import data_node
+from acme_msg.launch import experiment_config
 from acme_msg.launch import local
 
 from acme.utils import counting
@@ -79,13 +80,14 @@ def test_data_of_another_shape_is_refused(tmp_path):
         str(tmp_path), dataset_factory=wide))
 
 
-@pytest.mark.parametrize('fields, message', [
-    (dict(data_mode='both'), "data_mode='both'"),
-    (dict(data_mode='stream'), "data_mode='stream' needs transitions_per_step"),
-    (dict(shuffle_buffer=0), 'shuffle_buffer must be a positive integer')])
-def test_bad_settings_are_refused(fields, message):
+@pytest.mark.parametrize('options, message', [
+    (dict(), 'stream.transitions_per_step must be given'),
+    (dict(shuffle_buffer=0), 'shuffle_buffer must be a positive integer'),
+    (dict(transitions_per_step=0.5), 'transitions_per_step must be a positive')])
+def test_bad_settings_are_refused(options, message):
   with pytest.raises(ValueError, match=message):
-    cloning.make_experiment('run', **fields)
+    cloning.make_experiment(
+        'run', stream=experiment_config.StreamConfig(**options))
 
 
 def test_long_reading_is_reported(capsys, monkeypatch):

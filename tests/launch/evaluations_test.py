@@ -47,7 +47,7 @@ def test_reports_out_of_order_are_written_in_order(tmp_path):
     np.testing.assert_array_equal(f['lengths'], [[5, 6], [7, 8]])
     np.testing.assert_array_equal(f['scores'], [[10., 20.], [30., 50.]])
   first = logger.data[0]
-  assert first['learner_steps'] == 20
+  assert first['gradient_steps'] == 20
   assert first['return_mean'] == 4. and first['return_std'] == 1.
   assert first['return_min'] == 3. and first['return_max'] == 5.
   assert first['length_mean'] == 7.5
@@ -86,5 +86,5 @@ def test_resumed_run_keeps_what_came_before_and_repeats_what_came_after(
 def test_report_without_claim_is_refused(tmp_path):
   queue = _make(tmp_path)
   queue.publish(10, b'')
-  with pytest.raises(ValueError, match="'a' reports what it never claimed"):
+  with pytest.raises(ValueError, match="'a' reports a result, but has claimed no"):
     queue.report('a', [1.], [1])

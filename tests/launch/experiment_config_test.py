@@ -3,8 +3,12 @@
 import dataclasses
 import json
 import os
+import pty
+import sys
 import time
 
+import acme_msg
+from acme_msg import launch
 from acme_msg.launch import local
 from acme_msg.launch import launchpad_program
 from acme_msg.launch import progress
@@ -16,13 +20,15 @@ import pytest
 
 @pytest.mark.parametrize('fields, message', [
     (dict(num_steps=0), 'num_steps must be a positive integer, not 0'),
+    (dict(num_steps=None), 'num_steps must be a positive integer, not None'),
     (dict(num_steps=7), 'eval_every_steps=2 does not divide num_steps=7'),
     (dict(episodes_per_eval=-1), 'episodes_per_eval'),
     (dict(num_evaluators=1.5), 'num_evaluators'),
     (dict(checkpoint_every_steps=0), 'checkpoint_every_steps'),
-    (dict(seed=-1), 'seed'),
+    (dict(seed=-1), 'seed must be an integer in .*, not -1'),
+    (dict(seed=None), 'seed must be an integer in .*, not None'),
 ])
-def test_senseless_values_are_refused(fields, message):
+def test_invalid_values_are_refused(fields, message):
   with pytest.raises(ValueError, match=message):
     cloning.make_experiment('/tmp/unused', **fields)
 
@@ -38,7 +44,10 @@ def test_config_must_be_json():
 def test_steps_are_counted_in_gradient_steps():
   experiment = cloning.make_experiment('~/unused')
   assert list(experiment.evaluated_steps()) == [10, 20, 30, 40]
-  assert experiment.checkpoint_every_steps == 2
+  assert experiment.checkpoint_period == 2
+  # The default follows a changed setting.
+  assert dataclasses.replace(
+      experiment, eval_every_steps=4).checkpoint_period == 4
   assert os.path.isabs(experiment.root_dir)
 
 
@@ -49,7 +58,8 @@ def test_settings_are_recorded_and_compared(tmp_path):
     assert json.load(f) == {
         'seed': 3, 'num_steps': 8, 'num_sgd_steps_per_step': 5,
         'eval_every_steps': 2, 'episodes_per_eval': 3,
-        'config': {'agent': {'size': 8}}}
+        'config': {'agent': {'size': 8}},
+        'acme_msg_version': acme_msg.__version__}
   run_directory.claim(experiment)
   # What decides no result may differ, and a run may become longer.
   run_directory.claim(dataclasses.replace(
@@ -63,9 +73,22 @@ def test_settings_are_recorded_and_compared(tmp_path):
           experiment, num_steps=10, config=config))
 
 
+def test_directories_of_other_versions_are_resumed(tmp_path):
+  experiment = cloning.make_experiment(str(tmp_path))
+  run_directory.claim(experiment)
+  path = tmp_path / 'config.json'
+  record = json.loads(path.read_text())
+  del record['acme_msg_version']  # As before version 0.2.
+  for version in ({}, {'acme_msg_version': '0.0.1'}):
+    path.write_text(json.dumps({**record, **version}))
+    run_directory.claim(experiment)
+    assert json.loads(path.read_text()) == {
+        **record, 'acme_msg_version': acme_msg.__version__}
+
+
 def test_results_of_unknown_settings_are_refused(tmp_path):
   (tmp_path / 'evaluations.npz').touch()
-  with pytest.raises(ValueError, match='nobody knows'):
+  with pytest.raises(ValueError, match='settings are unknown'):
     run_directory.check(cloning.make_experiment(str(tmp_path)))
 
 
@@ -85,9 +108,37 @@ def test_progress_shows_phase_speed_and_rest(capsys):
   shown.train(0)
   shown.train(250, 'score 5')
   line = shown.line()
-  assert line.startswith('250/1,000 gradient steps')
-  assert 'steps/s' in line and 'ETA 0:00:' in line
+  assert line.startswith('250/1,000 gradient steps | ')
+  assert 'gradient steps/s' in line and 'ETA 0:00:' in line
   assert line.endswith('score 5')
+
+
+def test_progress_is_one_updated_line_on_a_terminal(monkeypatch):
+  monkeypatch.setenv('TERM', 'xterm')
+  here, there = pty.openpty()
+  with open(there, 'w') as terminal:
+    monkeypatch.setattr(sys, 'stdout', terminal)
+    with progress.Progress(total=1000) as shown:
+      for done in (250, 500, 750):
+        shown.train(done)
+        time.sleep(0.6)  # Longer than a refresh takes; nothing depends on it.
+      print('above the line')
+  output = os.read(here, 100_000).decode()
+  assert '750/1,000 gradient steps' in output
+  assert output.index('above the line') > 0
+  assert '\x1b[2K' in output  # The line is erased before it is written again.
+  lines = [line for line in output.split('\n') if 'gradient steps' in line]
+  assert len(lines) <= 2, output
+
+
+def test_public_names_and_frozen_configs():
+  assert {name: getattr(launch, name).__name__ for name in launch.__all__} == {
+      name: name for name in (
+          'ExperimentConfig', 'StreamConfig', 'launch', 'run_local')}
+  with pytest.raises(dataclasses.FrozenInstanceError):
+    cloning.make_experiment('/tmp/unused').seed = 1
+  with pytest.raises(AttributeError, match='no_such_name'):
+    launch.no_such_name  # pylint: disable=pointless-statement
 
 
 def test_program_has_a_group_for_each_kind_of_node():

@@ -68,56 +68,72 @@ def _start(scenario, index, port):
       stderr=subprocess.STDOUT, text=True)
 
 
-def _run(scenario):
-  """Runs two hosts to their end; returns their exit codes and outputs."""
-  port = portpicker.pick_unused_port()
-  processes = [_start(scenario, index, port) for index in range(2)]
+@pytest.fixture(name='runs', scope='module')
+def _runs():
+  """Exit codes and outputs of each scenario's hosts; all run side by side."""
+  scenarios = {**dict.fromkeys(
+      ('agree', 'fail_0', 'fail_1', 'kill_0', 'kill_1'), 2),
+               'missing': 1, 'environment': 1}
+  processes = {}
+  for scenario, count in scenarios.items():
+    port = portpicker.pick_unused_port()
+    processes[scenario] = [
+        _start(scenario, index, port) for index in range(count)]
   try:
-    outputs = [process.communicate(timeout=_TIMEOUT)[0]
-               for process in processes]
+    outputs = {scenario: [process.communicate(timeout=_TIMEOUT)[0]
+                          for process in started]
+               for scenario, started in processes.items()}
   finally:
-    for process in processes:
+    for process in sum(processes.values(), []):
       process.kill()
-  return [process.returncode for process in processes], outputs
+  return {scenario: ([process.returncode for process in started],
+                     outputs[scenario])
+          for scenario, started in processes.items()}
 
 
-def test_hosts_agree_and_leave():
-  codes, outputs = _run('agree')
+def test_hosts_agree_and_leave(runs):
+  codes, outputs = runs['agree']
   assert codes == [0, 0], outputs
   for index, output in enumerate(outputs):
     assert f'learner host {index} of 2' in output
     assert 'left' in output
 
 
-@pytest.mark.parametrize('scenario, message', [
-    ('fail_0', 'learner host 0 of 2 [(].*[)] failed: ValueError: no such maze'),
-    ('fail_1', 'learner host 1 of 2 [(].*[)] failed: ValueError: no such maze'),
-    ('kill_1', 'learner host 1 of 2 [(].*[)] was lost: no sign of life')])
-def test_all_hosts_end_with_one_and_name_it(scenario, message):
-  codes, outputs = _run(scenario)
-  culprit = int(scenario[-1])
-  assert codes[1 - culprit] == 1
-  for code, output in zip(codes, outputs):
-    if code != -signal.SIGKILL:
-      assert re.search(message, output), output
+@pytest.mark.parametrize('culprit', [0, 1])
+def test_a_failed_host_ends_all_and_is_named_with_its_error(runs, culprit):
+  codes, outputs = runs[f'fail_{culprit}']
+  assert codes == [1, 1]
+  for output in outputs:
+    assert re.search(
+        f'learner host {culprit} of 2 [(].*[)] failed: ValueError: no such maze',
+        output), output
     assert 'left' not in output
 
 
-def test_hosts_end_when_the_first_is_killed():
-  codes, outputs = _run('kill_0')
-  # JAX ends the others at once, with its own words.
-  assert codes[0] == -signal.SIGKILL and codes[1] not in (None, 0)
-  assert re.search('coordination service|learner host 0 of 2', outputs[1])
+@pytest.mark.parametrize('culprit', [0, 1])
+def test_a_killed_host_ends_all_and_is_named(runs, culprit):
+  codes, outputs = runs[f'kill_{culprit}']
+  assert codes[culprit] == -signal.SIGKILL
+  survivor = outputs[1 - culprit]
+  assert codes[1 - culprit] not in (None, 0), survivor
+  # JAX ends it, with its own words. Host 0 runs the coordination service.
+  assert re.search(
+      'Failed to send RPC to coordination service' if culprit == 0
+      else 'stopped sending heartbeats.*\n.*/task:1\\b', survivor), survivor
+  assert 'left' not in survivor
 
 
-@pytest.mark.parametrize('scenario, message', [
-    ('missing', r'not all learner hosts came to localhost:\d+ within 1 s'),
-    ('environment', 'environment does not tell which hosts there are')])
-def test_hosts_that_do_not_meet_end(scenario, message):
-  process = _start(scenario, 0, portpicker.pick_unused_port())
-  output, _ = process.communicate(timeout=_TIMEOUT)
-  assert process.returncode == 1
-  assert re.search(message, output), output
+def test_hosts_that_do_not_meet_end(runs):
+  [code], [output] = runs['missing']
+  assert code == 1
+  assert re.search(
+      r'not all learner hosts came to localhost:\d+ within 1 s', output), output
+
+
+def test_hosts_that_no_environment_names_are_refused(runs):
+  [code], [output] = runs['environment']
+  assert code == 1
+  assert 'environment does not tell which hosts there are' in output, output
 
 
 @pytest.mark.parametrize('arguments, message', [

@@ -33,7 +33,7 @@ def load_dataset():
       sources.find(pointmaze_generator.ensure(TASK, num_transitions=1000), TASK), TASK)
 
 
-def make_experiment(root_dir, normalize=False, **fields):
+def make_experiment(root_dir, normalize=False, streamed=False, **fields):
   """Returns an experiment of 40 x 2 gradient steps, evaluated 10 times."""
   config = make_config()
   builder = builders.MSGBuilder(config)
@@ -49,6 +49,7 @@ def make_experiment(root_dir, normalize=False, **fields):
       root_dir=root_dir, seed=1, num_sgd_steps_per_step=2,
       episodes_per_eval=1, config={}, variables=builder.variable_names,
       score_fn=functools.partial(environments.normalized_score, TASK),
+      stream=experiment_config.StreamConfig() if streamed else None,
       **{'num_steps': 40, 'eval_every_steps': 4, **fields})
 
 
@@ -58,6 +59,5 @@ if __name__ == '__main__':
   local.launch(
       make_experiment(
           directory,
-          **{name: int(value) if value.isdigit() else value
-             for name, value in settings.items()}),
+          **{name: int(value) for name, value in settings.items()}),
       num_devices_per_host=int(num_devices))

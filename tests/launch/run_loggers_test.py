@@ -46,15 +46,35 @@ def test_csv_drops_a_torn_row_only(tmp_path):
       {'step': '1', 'loss': '0.5'}, {'step': '2', 'loss': '0.25'}]
 
 
+def test_csv_of_version_0_1_is_continued(tmp_path):
+  path = tmp_path / 'logs' / 'evaluator.csv'
+  path.parent.mkdir()
+  path.write_text('episodes,learner_steps,return_mean\n3,10,-1.5\n3,20,-1.0\n')
+  logger = run_loggers.make_logger_fn(str(tmp_path))('evaluator')
+  logger.write({'learner_steps': 30, 'episodes': 3, 'return_max': 2.})
+  logger.close()
+  assert _rows(path) == [
+      {'episodes': '3', 'gradient_steps': '10', 'return_mean': '-1.5',
+       'return_max': ''},
+      {'episodes': '3', 'gradient_steps': '20', 'return_mean': '-1.0',
+       'return_max': ''},
+      {'episodes': '3', 'gradient_steps': '30', 'return_mean': '',
+       'return_max': '2.0'}]
+  assert [entry.name for entry in path.parent.iterdir()] == ['evaluator.csv']
+
+
 def test_logger_writes_everywhere(tmp_path, capsys):
   logger = run_loggers.make_logger_fn(str(tmp_path))('evaluator')
   for step in (100, 200):
     logger.write({'learner_steps': step, 'score_mean': jnp.float32(step / 8),
                   'score_std': np.ones(1)})
   logger.close()
-  assert [row['score_mean'] for row in _rows(
-      tmp_path / 'logs' / 'evaluator.csv')] == ['12.5', '25.0']
-  assert capsys.readouterr().out.count('Score Mean = 25.000') == 1
+  rows = _rows(tmp_path / 'logs' / 'evaluator.csv')
+  assert [row['score_mean'] for row in rows] == ['12.5', '25.0']
+  assert [row['gradient_steps'] for row in rows] == ['100', '200']
+  output = capsys.readouterr().out
+  assert output.count('Score Mean = 25.000') == 1
+  assert 'Gradient Steps = 200' in output and 'Learner Steps' not in output
   events = event_accumulator.EventAccumulator(
       str(tmp_path / 'tensorboard'), size_guidance={'tensors': 0})
   events.Reload()

@@ -1,0 +1,44 @@
+"""Keeps the libraries' start-up messages out of the terminal."""
+
+import os
+import warnings
+
+from absl import flags
+from absl import logging
+
+
+def environment() -> dict[str, str]:
+  """Returns variables that quiet the libraries from a process's start.
+
+  TensorFlow serves Reverb and TensorBoard here, not the accelerators, so its
+  messages about missing GPUs do not help.
+  """
+  level = os.environ.get('TF_CPP_MIN_LOG_LEVEL', '1')  # JAX sets '1'.
+  return {'TF_CPP_MIN_LOG_LEVEL': '2' if level == '1' else level,
+          'PYTHONWARNINGS': os.environ.get(
+              'PYTHONWARNINGS', 'ignore::DeprecationWarning')}
+
+
+def quiet_libraries() -> None:
+  """Silences deprecations, TensorFlow's logs and Gym's notice in this process.
+
+  Command lines call it before they import the libraries, and the processes of
+  nodes before they unpickle their node. Errors and warnings stay visible.
+  """
+  os.environ.update(environment())
+  logging.set_verbosity(logging.WARNING)
+  try:
+    # Gym prints its notice, and resets the warnings filters, at its import.
+    from gym_notices import notices  # pylint: disable=g-import-not-at-top
+    notices.notices.clear()
+    import gym as _  # pylint: disable=g-import-not-at-top
+  except ModuleNotFoundError:
+    pass
+  warnings.filterwarnings('ignore', category=DeprecationWarning)
+
+
+def prepare_node() -> None:
+  """Prepares a process of Launchpad's, before it unpickles its node."""
+  quiet_libraries()
+  # The launcher kills late nodes; Launchpad would print a countdown in each.
+  flags.FLAGS.set_default('lp_termination_notice_secs', -1)

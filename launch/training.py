@@ -1,0 +1,248 @@
+"""Trains an experiment's learner to an exact step, from wherever it was left."""
+
+import pickle
+from typing import Callable, Optional, Union
+
+from acme import specs
+from acme import types
+from acme.utils import counting
+from acme.utils import loggers
+import jax
+
+from ..datasets.delivery import make
+from ..datasets.delivery import store
+from ..datasets.delivery import streaming
+from . import checkpointing
+from . import evaluations
+from . import experiment_config
+from . import hosts as hosts_lib
+from . import progress as progress_lib
+from . import run_loggers
+from . import shutdown
+
+
+def make_queue(
+    experiment: experiment_config.ExperimentConfig) -> evaluations.Evaluations:
+  """Returns the queue of weights to evaluate, at the last checkpoint."""
+  logger_fn = run_loggers.make_logger_fn(experiment.root_dir)
+  return evaluations.Evaluations(
+      experiment.root_dir, checkpointing.latest_step(experiment.root_dir) or 0,
+      experiment.score_fn, logger_fn('evaluator'))
+
+
+class Training:
+  """The training of one experiment, on one of the learner's hosts.
+
+  All hosts take the same steps and save checkpoints together. Host 0 alone
+  logs, publishes weights and waits for their evaluations.
+  """
+
+  def __init__(self,
+               experiment: experiment_config.ExperimentConfig,
+               source: Union[store.Store, make.Node],
+               queue: Optional[evaluations.Evaluations],
+               progress: progress_lib.Progress,
+               hosts: Optional[hosts_lib.Hosts] = None,
+               evaluate: Callable[[], None] = lambda: None):
+    """Builds the learner and restores the last checkpoint, if there is one.
+
+    Args:
+      experiment: what to train.
+      source: the data, or the node that serves it.
+      queue: takes the weights to evaluate; None on all hosts but the first.
+      progress: shows what is done.
+      hosts: the learner's hosts; by default this one alone.
+      evaluate: evaluates what `queue` holds. By default other processes do.
+
+    Raises:
+      shutdown.Stopped: if the program ends first.
+      ValueError: if the dataset does not fit the environment.
+    """
+    run_loggers.hide_accelerators()  # Before Reverb has TensorFlow find them.
+    self._experiment = experiment
+    self._queue = queue
+    self._progress = progress
+    self._hosts = hosts = hosts or hosts_lib.alone()
+    self._evaluate = evaluate
+    self._stream: Optional[streaming.Stream] = None
+    self._checkpoints = checkpointing.CheckpointManager(experiment.root_dir)
+    self._counter = counting.Counter()
+    self._learner_counter = counting.Counter(
+        self._counter, prefix='learner', time_delta=0.)
+
+    spec = experiment.environment_spec()
+    progress.wait_for('loading data')
+    try:
+      _check_fit(make.example(source), spec)
+      dataset = self._get_data(source)
+    except shutdown.Stopped:
+      pass  # The next line tells the other hosts, and raises it again.
+    hosts.check()
+    self._restore_position()
+
+    progress.wait_for('building the learner')
+    logger_fn = (run_loggers.make_logger_fn(experiment.root_dir)
+                 if hosts.index == 0
+                 else lambda *_, **__: loggers.NoOpLogger())
+    self._learner = experiment.builder.make_learner(
+        jax.random.PRNGKey(experiment.seed), experiment.network_factory(spec),
+        dataset, logger_fn, spec, counter=self._learner_counter)
+    restored = self._checkpoints.restore(self._learner, self._counter)
+    self._step = restored // experiment.num_sgd_steps_per_step  # Learner steps.
+    if restored:
+      progress.say(f'Resumed at gradient step {restored:,}.')
+
+  def run(self) -> None:
+    """Trains, publishes and saves until all steps are done and evaluated.
+
+    A run that is stopped is saved, if the evaluations before it are complete.
+
+    Raises:
+      shutdown.Stopped: if the program ends first.
+      ValueError: if the learner does not count S gradient steps per step.
+    """
+    experiment = self._experiment
+    try:
+      if self._step:
+        self._publish()  # The evaluation at the checkpoint may be missing.
+        self._evaluate()
+      if self._step < experiment.num_steps:
+        self._progress.wait_for('compiling the first learner step')
+      while self._step < experiment.num_steps:
+        self._hosts.check()
+        self._train_one_step()
+        is_last = self._step == experiment.num_steps
+        evaluating = self._step % experiment.eval_every_steps == 0
+        saving = self._step % experiment.checkpoint_period == 0 or is_last
+        if evaluating or saving:
+          self._check_count()
+        if evaluating:
+          self._publish()
+        if saving:
+          # A resume from this checkpoint must not lack an earlier evaluation.
+          # That of its own step can be repeated: the weights are in it.
+          self._wait_for_evaluations(before=self._gradient_steps)
+          self._save()
+        if evaluating:
+          self._evaluate()
+      if self._outstanding():
+        self._progress.wait_for('waiting for the last evaluations')
+      self._wait_for_evaluations()
+    except shutdown.Stopped:
+      self._save_early()
+      raise
+    self._checkpoints.close()
+    result = self._queue.last_result() if self._queue else ''
+    self._progress.say(f'Finished at gradient step {self._gradient_steps:,}; '
+                       f'{result}; see {experiment.root_dir}.')
+
+  @property
+  def _gradient_steps(self) -> int:
+    return self._experiment.gradient_steps(self._step)
+
+  # Data.
+
+  def _get_data(
+      self, source: Union[store.Store, make.Node],
+  ) -> Union[types.Transition, streaming.Stream]:
+    """Returns the whole dataset, or a stream from its start."""
+    experiment, hosts = self._experiment, self._hosts
+    if experiment.stream is None:
+      return make.make_dataset(
+          source, shard_index=hosts.index, num_shards=hosts.count,
+          on_device=False, progress=lambda *_: shutdown.check(hosts.stop))
+    self._stream = make.make_dataset(
+        source, batch_size=experiment.transitions_per_step // hosts.count,
+        shard_index=hosts.index, num_shards=hosts.count, seed=experiment.seed,
+        shuffle_buffer=experiment.stream.shuffle_buffer)
+    return self._stream
+
+  def _restore_position(self) -> None:
+    """Takes a stream to the position of the last checkpoint."""
+    position = self._stream and self._checkpoints.restore_position()
+    if position:
+      of_hosts = position.get('hosts', ())
+      if len(of_hosts) == self._hosts.count:
+        epoch, row = of_hosts[self._hosts.index]
+        position = {**position, 'epoch': epoch, 'row': row}
+      self._stream.restore(position)
+
+  # One learner step.
+
+  def _train_one_step(self) -> None:
+    try:
+      self._learner.step()
+    except shutdown.Stopped as e:
+      if self._hosts.count == 1:
+        raise
+      # The other hosts wait in this step and cannot be told.
+      raise RuntimeError('Stopped while a learner step waited for data.') from e
+    self._step += 1
+    self._progress.train(
+        self._gradient_steps, self._queue.last_result() if self._queue else '')
+
+  def _check_count(self) -> None:
+    counted = self._learner_counter.get_counts().get('learner_steps')
+    if counted != self._gradient_steps:
+      raise ValueError(
+          f"After {self._step} learner steps the learner's counter "
+          f'`learner_steps` is {counted}, but num_sgd_steps_per_step='
+          f'{self._experiment.num_sgd_steps_per_step} means '
+          f'{self._gradient_steps}. Make them agree.')
+
+  # Evaluations.
+
+  def _publish(self) -> None:
+    """Offers the current weights, if they are due to be evaluated."""
+    if self._step % self._experiment.eval_every_steps:
+      return
+    # Keeps few weights in memory if evaluation is slower than training.
+    self._wait_for_evaluations(
+        at_most=max(1, self._experiment.num_evaluators - 1))
+    # On all hosts, because each may hold a part of the variables.
+    variables = self._learner.get_variables(list(self._experiment.variables))
+    if self._queue:
+      # Pickled here, because Courier turns named tuples into plain ones.
+      self._queue.publish(self._gradient_steps, pickle.dumps(variables))
+
+  def _outstanding(self, before: Optional[int] = None) -> int:
+    return self._queue.outstanding(before) if self._queue else 0
+
+  def _wait_for_evaluations(
+      self, before: Optional[int] = None, at_most: int = 0) -> None:
+    """Waits until at most `at_most` steps (below `before`) are outstanding."""
+    self._hosts.wait(lambda: self._outstanding(before) <= at_most)
+
+  # Checkpoints.
+
+  def _save(self) -> None:
+    position = None
+    if self._stream:
+      position = self._stream.save()
+      if self._hosts.count > 1:
+        position['hosts'] = self._hosts.all_of(
+            [position['epoch'], position['row']]).tolist()
+    self._checkpoints.save(
+        self._gradient_steps, self._learner, self._learner_counter, position)
+
+  def _save_early(self) -> None:
+    """Saves a learner that is stopped between two checkpoints."""
+    done = self._gradient_steps
+    if self._hosts.any(self._outstanding(before=done) > 0):
+      self._progress.say(
+          f'Stopped at gradient step {done:,} with evaluations outstanding; '
+          'a resume continues from the checkpoint before them.')
+    else:
+      self._save()
+      self._progress.say(f'Stopped and saved at gradient step {done:,}.')
+
+
+def _check_fit(example: types.Transition, spec: specs.EnvironmentSpec) -> None:
+  for name, found, wanted in (
+      ('observation', example.observation, spec.observations),
+      ('action', example.action, spec.actions)):
+    if found.shape[1:] != wanted.shape:
+      raise ValueError(
+          f'The dataset holds {name}s of shape {found.shape[1:]}, but those '
+          f'of the environment have shape {wanted.shape}. Do dataset and '
+          'environment belong to the same task?')
