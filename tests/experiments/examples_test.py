@@ -74,12 +74,12 @@ def _task(path):
 
 
 def _evaluations(directory):
-  """Returns of the loop's evaluations, by learner_steps."""
+  """Returns of the loop's evaluations, by gradient steps."""
   with open(os.path.join(directory, 'logs', 'evaluator.csv')) as f:
     rows = list(csv.DictReader(f))
   returns = {}
   for row in rows:
-    returns.setdefault(int(row['learner_steps']), []).append(
+    returns.setdefault(int(row['gradient_steps']), []).append(
         float(row['episode_return']))
   return returns
 
