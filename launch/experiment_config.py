@@ -127,8 +127,7 @@ class ExperimentConfig:
           'the hosts read in equal parts.')
     if (not isinstance(self.seed, numbers.Integral)
         or not 0 <= self.seed < 2**32):
-      raise ValueError(f'seed must be an integer in [0, 2**32), not '
-                       f'{self.seed!r}.')
+      raise ValueError(f'seed must be in [0, 2**32), not {self.seed!r}.')
     if self.num_steps % self.eval_every_steps:
       raise ValueError(
           f'eval_every_steps={self.eval_every_steps} does not divide '

@@ -1,9 +1,8 @@
 """Runs an experiment on Google's Vertex AI, through Launchpad and XManager.
 
-`python -m acme_msg.launch.optional.vertex` builds one container for each kind of node,
-and submits them as a job: Launchpad's launch type `vertex_ai`. It needs
-XManager (`pip install 'acme_msg[vertex]'`), Docker and a project of Google
-Cloud.
+`python -m acme_msg.launch.optional.vertex` builds one container for each kind
+of node and submits them as a job: Launchpad's launch type `vertex_ai`. It needs
+XManager (`pip install 'acme_msg[vertex]'`), Docker and a Google Cloud project.
 """
 
 if __name__ == '__main__':
@@ -23,6 +22,7 @@ from absl import flags
 import jax
 import launchpad as lp
 
+from ... import __version__
 from .. import command_line
 from .. import data_node
 from .. import experiment_config
@@ -33,11 +33,11 @@ from .. import launchpad_program
 FLAGS = flags.FLAGS
 
 _PACKAGE = pathlib.Path(__file__).resolve().parent.parent
-# Where Vertex AI mounts the buckets of Cloud Storage in all containers.
+# Where all containers see the buckets of Cloud Storage.
 _SHARED = '/gcs/'
-# On the machine of the first learner, besides the port of its node.
+# A second port of the first learner's machine.
 _COORDINATOR_PORT = 8476
-# XManager's names of what Vertex AI has, and what JAX calls its packages.
+# XManager's names of accelerators, and JAX's optional packages for them.
 _ACCELERATORS = {
     **dict.fromkeys(('t4', 'p100', 'v100', 'a100', 'a100_80gib'), 'cuda12'),
     **dict.fromkeys(('tpu_v2', 'tpu_v3'), 'tpu')}
@@ -45,16 +45,16 @@ _ACCELERATORS = {
 
 @dataclasses.dataclass(frozen=True)
 class Machine:
-  """What each machine of a group has.
+  """The resources of each machine of a group.
 
   Attributes:
     cpu: virtual CPUs.
     ram_gb: memory in GiB.
     accelerator: one of XManager's names, such as 'v100' or 'tpu_v3', or None.
-    count: how many of them.
+    count: number of accelerators.
 
   Raises:
-    ValueError: if there is no such machine.
+    ValueError: if a value is not valid.
   """
   cpu: float
   ram_gb: float
@@ -109,12 +109,13 @@ def _check_installed() -> None:
 
 def write_requirements(source: str, target: str,
                         jax_extra: Optional[str]) -> None:
-  """Writes a file of packages for containers, without a lock's hashes.
+  """Writes a pip requirements file for a container, without hashes.
 
-  The lock has none for JAX's packages for accelerators.
+  The lock has no hashes of JAX's packages for accelerators, and pip demands
+  hashes for all packages or for none.
 
   Args:
-    source: a lock, or another file of pip's.
+    source: a lock, or another requirements file.
     target: the file to write.
     jax_extra: JAX's optional package to add, or None.
   """
@@ -128,7 +129,7 @@ def write_requirements(source: str, target: str,
 
 
 def copy_code(target: str, own_code: Optional[str]) -> None:
-  """Copies this package and one's own code into a folder to import from.
+  """Copies this package and the user's code into a folder to import from.
 
   Args:
     target: the folder.
@@ -136,7 +137,7 @@ def copy_code(target: str, own_code: Optional[str]) -> None:
   """
   if own_code:
     shutil.copytree(own_code, target, dirs_exist_ok=True)
-  modules = [_PACKAGE / '__init__.py', _PACKAGE / 'compat.py']
+  modules = [path for path in _PACKAGE.glob('*.py') if path.name != 'setup.py']
   rooms = [path.parent for path in _PACKAGE.glob('*/__init__.py')]
   package = os.path.join(target, 'acme_msg')
   os.makedirs(package)
@@ -152,15 +153,15 @@ def make_resources(machines: Mapping[str, Machine], requirements: str,
   """Returns Launchpad's `DockerConfig` of each group.
 
   Args:
-    machines: of each group.
-    requirements: a file of the packages that a container needs but this one.
+    machines: the machine of each group.
+    requirements: a pip requirements file with all packages but this one.
     own_code: a folder of the user's modules, or None.
-    folder: an empty one, which must last until the launch; what goes into the
-      containers is written there.
+    folder: an empty folder, which must exist until the launch is over; the
+      containers' contents are written there.
 
   Raises:
     ValueError: if XManager is missing.
-    FileNotFoundError: if a file is.
+    FileNotFoundError: if a file is missing.
   """
   _check_installed()
   from launchpad.nodes.python import xm_docker  # Optional.
@@ -191,7 +192,7 @@ def own_host() -> str:
 
 
 class DataNode(data_node.DataNode):
-  """The data node under the name of its machine."""
+  """The data node, which knows its machine's name."""
 
   def __init__(self, dataset_factory: Any, readers: Sequence[str]):
     super().__init__(dataset_factory, readers, host=own_host())
@@ -201,8 +202,8 @@ def make_program(experiment: experiment_config.ExperimentConfig) -> lp.Program:
   """Returns the experiment's program as it runs on Vertex AI.
 
   Raises:
-    ValueError: if the run's directory is in no bucket, which is all that the
-      machines share.
+    ValueError: if the run's directory is not in a bucket, the only storage that
+      the machines share.
   """
   if not experiment.root_dir.startswith(_SHARED):
     raise ValueError(
@@ -216,16 +217,16 @@ def make_program(experiment: experiment_config.ExperimentConfig) -> lp.Program:
 def launch(experiment: experiment_config.ExperimentConfig,
            machines: Mapping[str, Machine], requirements: str,
            own_code: Optional[str] = None) -> None:
-  """Submits an experiment to Vertex AI, and returns once that is done.
+  """Submits an experiment to Vertex AI, and returns once it is submitted.
 
   Args:
-    experiment: what to run. Its dataset must be found from the container, too.
-    machines: of the groups data, learner and evaluator.
+    experiment: what to run. The container must find its dataset, too.
+    machines: the machine of each of the groups data, learner and evaluator.
     requirements: see `make_resources`.
     own_code: see `make_resources`.
 
   Raises:
-    ValueError: if XManager is missing, or `root_dir` is in no bucket.
+    ValueError: if XManager is missing, or `root_dir` is not in a bucket.
     FileNotFoundError: if the requirements are missing.
   """
   program = make_program(experiment)
@@ -270,8 +271,9 @@ def main(experiment: experiment_config.ExperimentConfig) -> None:
   requirements = FLAGS.docker_requirements
   if not os.path.isfile(requirements):
     raise FileNotFoundError(
-        f'--docker_requirements={requirements}: there is no such file; name '
-        'one like the requirements.lock of the repository.')
+        f'--docker_requirements={requirements}: there is no such file. An '
+        'installed package has no lock: name a copy of the file '
+        f'requirements.lock from the repository, version {__version__}.')
   if FLAGS.dry_run:
     print(_plan(experiment, machines))
   else:
@@ -283,8 +285,8 @@ def command() -> None:
   flags.DEFINE_integer('num_learner_hosts', 1, 'Machines of the learner.')
   flags.DEFINE_string(
       'learner_accelerator', '',
-      'Of each machine of the learner, such as v100=4 or tpu_v3=8; none by '
-      'default.')
+      'Accelerators of each learner machine, such as v100=4 or tpu_v3=8; none '
+      'by default.')
   for group, cpu, ram in (
       ('data', 4, 16), ('learner', 8, 30), ('evaluator', 4, 16)):
     flags.DEFINE_float(f'{group}_cpu', cpu, f'CPUs of each {group} machine.')
@@ -292,13 +294,13 @@ def command() -> None:
         f'{group}_ram_gb', ram, f'Memory of each {group} machine in GiB.')
   flags.DEFINE_string(
       'docker_requirements', str(_PACKAGE / 'requirements.lock'),
-      'A file of the packages that the containers need.')
+      'The pip requirements file of the containers.')
   flags.DEFINE_string(
-      'own_code', None, 'A folder of modules that the experiment needs.')
+      'own_code', None, 'A folder of modules that the experiment imports.')
   command_line.run(main)
 
 
 if __name__ == '__main__':
-  # By its own name, under which the nodes' processes find it, too.
+  # Under its own name, so that the nodes' processes find it, too.
   from . import vertex
   vertex.command()

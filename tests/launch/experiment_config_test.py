@@ -25,8 +25,8 @@ import pytest
     (dict(episodes_per_eval=-1), 'episodes_per_eval'),
     (dict(num_evaluators=1.5), 'num_evaluators'),
     (dict(checkpoint_every_steps=0), 'checkpoint_every_steps'),
-    (dict(seed=-1), 'seed must be an integer in .*, not -1'),
-    (dict(seed=None), 'seed must be an integer in .*, not None'),
+    (dict(seed=-1), 'seed must be in .*, not -1'),
+    (dict(seed=None), 'seed must be in .*, not None'),
 ])
 def test_invalid_values_are_refused(fields, message):
   with pytest.raises(ValueError, match=message):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -20,7 +21,7 @@ _MACHINES = {'data': vertex.Machine(4, 16),
     ((0, 16), '0 CPUs'),
     ((4, 16, 'abacus', 1), 'abacus'),
     ((4, 16, 'v100', 0), "'v100' needs a count")])
-def test_refuses_machines_that_are_none(fields, message):
+def test_refuses_invalid_machines(fields, message):
   with pytest.raises(ValueError, match=message):
     vertex.Machine(*fields)
 
@@ -34,9 +35,14 @@ def test_parses_accelerators():
     vertex.parse_accelerator('v100')
 
 
-def test_refuses_a_run_on_a_disk_that_is_lost(tmp_path):
+def test_refuses_a_run_that_is_not_in_a_bucket(tmp_path):
   with pytest.raises(ValueError, match='/gcs/BUCKET'):
     vertex.make_program(cloning.make_experiment(str(tmp_path)))
+
+
+def _run(*command):
+  return subprocess.run(command, stdout=subprocess.PIPE,
+                        stderr=subprocess.STDOUT, text=True)
 
 
 def test_dry_run_prints_machines(tmp_path):
@@ -46,13 +52,17 @@ def test_dry_run_prints_machines(tmp_path):
       sys.executable, '-W', 'ignore', '-m', 'acme_msg.launch.optional.vertex',
       '--dry_run', '--root_dir=/gcs/bucket/run', '--num_learner_hosts=2',
       '--learner_accelerator=v100=4', '--data_ram_gb=64', '--num_steps=10',
-      '--eval_every_steps=5', f'--docker_requirements={requirements}']
-  done = subprocess.run(command, stdout=subprocess.PIPE,
-                        stderr=subprocess.STDOUT, text=True)
+      '--eval_every_steps=5']
+  done = _run(*command, f'--docker_requirements={requirements}')
   assert done.returncode == 0, done.stdout
   assert done.stdout.count('4 x v100') == 2
   assert done.stdout.count('4 CPUs, 64 GiB') == 1
   assert 'learner/1: trains' in done.stdout
+  missing = _run(*command, f'--docker_requirements={tmp_path / "none"}')
+  assert missing.returncode == 1
+  assert re.search('An installed package has no lock: name a copy of the file '
+                   r'requirements.lock from the repository, version \d',
+                   missing.stdout)
 
 
 def test_requirements_are_those_of_the_lock_and_of_the_accelerator(tmp_path):
@@ -68,19 +78,19 @@ def test_requirements_are_those_of_the_lock_and_of_the_accelerator(tmp_path):
 def test_copied_code_is_what_a_container_imports(tmp_path):
   own = tmp_path / 'own'
   own.mkdir()
-  (own / 'my_experiment.py').write_text('from acme_msg.launch import data\n')
+  (own / 'my_experiment.py').write_text('from acme_msg.launch import data_node\n')
   code = tmp_path / 'code'
   vertex.copy_code(str(code), str(own))
   done = subprocess.run(
       [sys.executable, '-W', 'ignore', '-c',
-       'import my_experiment; print(my_experiment.data.__file__)'],
+       'import my_experiment; print(my_experiment.data_node.__file__)'],
       cwd=code, stdout=subprocess.PIPE, text=True, check=True)
-  assert done.stdout.strip() == str(code / 'acme_msg/launch/data.py')
+  assert done.stdout.strip() == str(code / 'acme_msg/launch/data_node.py')
   assert (code / 'acme_msg/experiments/recipes/antmaze.gin').exists()
   assert not (code / 'acme_msg/tests').exists()
 
 
-def test_data_node_has_its_replicas_name(monkeypatch):
+def test_data_node_knows_its_machines_name(monkeypatch):
   monkeypatch.setenv('CLUSTER_SPEC', json.dumps({
       'cluster': {'workerpool0': ['learner-host:2222'],
                   'workerpool1': ['other-host:2222', 'data-host:2222']},
