@@ -4,3 +4,5 @@ __version__ = '0.2.0'
 
 # Restores the JAX names that Acme 0.4.0 uses; must precede any `import acme`.
 from . import compat as _compat
+
+__version__ = '0.2.0'

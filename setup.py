@@ -3,9 +3,16 @@
 The ranges say what may work together; requirements.lock says what was tested.
 """
 
+import pathlib
+import re
+
 import setuptools
 from setuptools.command import build_py
 
+_ROOT = pathlib.Path(__file__).resolve().parent
+# Read as text: importing acme_msg needs JAX.
+_VERSION, = re.findall(
+    r"^__version__ = '(.+)'$", (_ROOT / '__init__.py').read_text(), re.M)
 _ROOMS = setuptools.find_packages(exclude=['tests', 'tests.*'])
 
 # All that `networks` and the mathematics of `agents` need, on every Python.
@@ -37,12 +44,11 @@ _STACK = [
     'mujoco',
     'numpy<2',
     'orbax-checkpoint>=0.11.39',
+    'portpicker',
     'protobuf<3.21',
-    'rich',
+    'psutil',
     'rlax>=0.1.7',
     'rlds>=0.1.8',
-    'rliable',
-    'scipy',
     'setuptools<81',  # For pkg_resources, which tensorboard 2.8 imports.
     'tensorboard',
     'tensorflow>=2.8.4,<2.9',
@@ -63,8 +69,12 @@ class BuildWithoutSetup(build_py.build_py):
 
 setuptools.setup(
     name='acme_msg',
-    version='0.1.0',
+    version=_VERSION,
     description='MSG, offline RL with independent Q-ensembles, on Acme.',
+    long_description=(_ROOT / 'README.md').read_text(),
+    long_description_content_type='text/markdown',
+    author='The acme_msg authors',
+    url='https://arxiv.org/abs/2205.13703',
     license='Apache-2.0',
     python_requires='>=3.10',
     install_requires=_MATHEMATICS + [
@@ -81,12 +91,12 @@ setuptools.setup(
         # Launchpad's launch type for Vertex AI. XManager 0.4 on needs a newer
         # protobuf than TensorFlow 2.8 has.
         'vertex': ['xmanager>=0.2,<0.4' + _ON_PYTHON_310],
-        'wandb': ['wandb'],
-        'dev': ['pytest', 'pytest-xdist', 'wheel'],
+        'dev': ['mypy', 'pytest', 'pytest-xdist', 'ruff', 'scipy'],
     },
     package_dir={'acme_msg': '.'},
     packages=['acme_msg'] + [f'acme_msg.{room}' for room in _ROOMS],
     package_data={
+        'acme_msg': ['py.typed'],
         **{f'acme_msg.{room}': ['*.md'] for room in _ROOMS},
         'acme_msg.experiments': ['*.md', 'recipes/*.gin']},
     cmdclass={'build_py': BuildWithoutSetup},

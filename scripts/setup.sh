@@ -1,17 +1,18 @@
 #!/usr/bin/env bash
-# Makes .venv with everything the project needs, at the versions of the locks.
+# Makes .venv with the packages of the locks, at their exact versions.
 #
-# Usage: scripts/setup.sh [base | d4rl | test]
+# Usage: scripts/setup.sh [base | dev | d4rl | test]
 #   base  the packages of requirements.lock, and the project itself (default);
-#   d4rl  also the real D4RL environments, which are compiled once;
-#   test  like d4rl, but goes on without them where nothing can be compiled.
+#   dev   also those of requirements-dev.lock: linter, tests, documentation;
+#   d4rl  base and the real D4RL environments, which are compiled once;
+#   test  dev and d4rl, but goes on without d4rl if nothing can be compiled.
 #
-# What is done already is not done again: a stamp per part holds the hash of the
-# files it was made from. A run that was interrupted is completed by the next.
+# A stamp per part holds the hash of the files that it was made from, so that
+# nothing is done twice; the next run completes an interrupted one.
 # PYTHON=/path/to/python3.10 names the interpreter to use.
 set -euo pipefail
 CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
-unset PYTHONPATH PYTHONHOME  # Packages from elsewhere must not count as here.
+unset PYTHONPATH PYTHONHOME  # They would hide packages that are missing here.
 
 readonly venv=.venv
 readonly python=$venv/bin/python
@@ -20,12 +21,12 @@ readonly log=$venv/setup.log
 say() { printf '%s\n' "$*"; }
 die() { printf 'setup: %s\n' "$*" >&2; exit 1; }
 
-# The hash of the named files, and of the place that the project is linked from.
+# The hash of the named files and of this folder, to which the project is linked.
 hash_of() { { pwd; cat -- "$@"; } | sha256sum | cut -d ' ' -f 1; }
 is_stamped() { [ "$(cat "$venv/$1.stamp" 2>/dev/null)" = "$2" ]; }
 stamp() { echo "$2" > "$venv/$1.new" && mv "$venv/$1.new" "$venv/$1.stamp"; }
 
-# Runs the candidate: a name on the PATH may be a shim without a Python behind.
+# Runs the candidate, since pyenv's shims exist for absent versions, too.
 is_python310() {
   "$1" -c 'import ensurepip, sys, venv
 sys.exit(sys.version_info[:2] != (3, 10))' >/dev/null 2>&1 </dev/null
@@ -61,10 +62,11 @@ find_python() {
     "names one that is not on the PATH."
 }
 
-# Says why the last command failed, as far as its log tells, and ends.
+# Says why the last command failed, if its log tells, and exits.
 explain_failure() {
-  if grep -qE 'NewConnectionError|ConnectTimeout|ReadTimeout|ProxyError' "$log"
-  then
+  local offline='NewConnectionError|ConnectTimeout|ReadTimeout|ProxyError'
+  offline+='|error sending request|dns error|operation timed out'
+  if grep -qE "$offline" "$log"; then
     die "the package index cannot be reached: connect this machine to the" \
       "network (or set pip's proxy or mirror) and run the command again; what" \
       "is installed is kept (log: $log)."
@@ -76,25 +78,47 @@ explain_failure() {
   die "$1 failed as shown; the whole log is $log."
 }
 
-# Installs with pip: all it says goes to the log, a line now and then is shown.
-pip_install() {
-  local what=$1 total=$2 seen=0 line
-  shift 2
-  if ! "$python" -m pip install --no-deps --no-build-isolation --no-input \
-      --disable-pip-version-check --progress-bar off "$@" 2>&1 </dev/null \
-      | tee "$log" | while IFS= read -r line; do
-        case $line in
-          'Collecting '* | 'Requirement already satisfied: '*)
-            seen=$((seen + 1))
-            if [ $((seen % 25)) = 0 ]; then say "  $seen of $total fetched"; fi ;;
-          'Installing collected packages: '*) say '  unpacking' ;;
-        esac
-      done; then
-    explain_failure "Installing $what"
-  fi
+# pip's setting of this name, from its environment or configuration, or nothing.
+pip_setting() {
+  local variable=PIP_${1^^}
+  variable=${variable//-/_}
+  if [ -n "${!variable:-}" ]; then echo "${!variable}"; return; fi
+  "$python" -m pip config get "global.$1" 2>/dev/null || true
 }
 
-count() { grep -cE '^[A-Za-z0-9].*==' "$1"; }
+# Installs with uv, from pip's index. Links into uv's cache would let changes of
+# installed files reach other environments.
+uv_install() {
+  local what=$1
+  shift
+  : "${UV_DEFAULT_INDEX:=$(pip_setting index-url)}"
+  : "${SSL_CERT_FILE:=$(pip_setting cert)}"
+  if [ -n "$UV_DEFAULT_INDEX" ]; then export UV_DEFAULT_INDEX; fi
+  if [ -n "$SSL_CERT_FILE" ]; then export SSL_CERT_FILE; fi
+  UV_LINK_MODE=copy $venv/bin/uv pip install --python "$python" --no-deps \
+    --no-build-isolation "$@" 2>&1 </dev/null | tee "$log" \
+    | { grep --line-buffered -E '^ *(Downloading|Building|Installed) ' || :; } \
+    || explain_failure "Installing $what"
+}
+
+# Installs the packages of a lock and drops half-installed ones before.
+install_lock() {
+  "$python" scripts/drop_damaged.py
+  say "Installing the $(grep -cE '^[A-Za-z0-9].*==' "$1") packages of $1."
+  uv_install "$1" --require-hashes -r "$1"
+}
+
+# Whether the part is out of date. Waits for other runs of this script, which
+# would install over this one, and removes the old stamp.
+begin() {
+  if is_stamped "$1" "$2"; then return 1; fi
+  if [ -d $venv ]; then
+    exec 9>$venv/setup.lock
+    flock 9
+    if is_stamped "$1" "$2"; then return 1; fi
+  fi
+  rm -f "$venv/$1.stamp"
+}
 
 make_venv() {
   if [ ! -e $python ] && [ ! -L $python ]; then
@@ -107,7 +131,7 @@ make_venv() {
   fi
   is_python310 $python || die "$venv/ exists but holds no working Python 3.10:" \
     "move it away and run the command again."
-  # Absent where making the environment was interrupted, or where uv made it.
+  # pip is absent if making the environment was interrupted, or uv made it.
   "$python" -m pip --version >/dev/null 2>&1 \
     || "$python" -m ensurepip >"$log" 2>&1 || explain_failure 'Installing pip'
 }
@@ -115,33 +139,35 @@ make_venv() {
 set_up_base() {
   local hash
   hash=$(hash_of requirements.lock setup.py pyproject.toml)
-  if is_stamped base "$hash"; then return; fi
+  begin base "$hash" || return 0
   [ "$(uname -sm)" = 'Linux x86_64' ] || die "this is $(uname -sm), but" \
     "Launchpad and Reverb exist for Linux x86_64 only: use such a machine."
   make_venv
-  exec 9>$venv/setup.lock
-  flock 9  # Two at once would install over each other; the second waits here.
-  if is_stamped base "$hash"; then return; fi
-  rm -f $venv/base.stamp
+  begin base "$hash" || return 0
+  # Packages that come as sources are built with the lock's tools.
+  awk '/^[^ #]/ { keep = /^(packaging|setuptools|uv|wheel)==/ } keep' \
+    requirements.lock > $venv/tools.lock
   "$python" scripts/drop_damaged.py
-  # First what builds the few packages that come as sources: pip would fetch
-  # the newest for each of them, past the lock, if it built them in isolation.
-  awk '/^[^ #]/ { keep = /^(packaging|setuptools|wheel)==/ } keep' \
-    requirements.lock > $venv/build-tools.lock
-  say 'Installing the build tools.'
-  pip_install 'the build tools' 3 --require-hashes -r $venv/build-tools.lock
-  local total
-  total=$(count requirements.lock)
-  say "Installing the $total packages of requirements.lock (about 1 GB to" \
-    "download the first time, 3 GB on disk)."
-  pip_install 'requirements.lock' "$total" --require-hashes -r requirements.lock
+  "$python" -m pip install --quiet --no-deps --no-input \
+    --disable-pip-version-check --require-hashes -r $venv/tools.lock \
+    >"$log" 2>&1 </dev/null || explain_failure 'Installing the tools'
+  say 'The first time, about 1 GB is downloaded; 3 GB are needed on the disk.'
+  install_lock requirements.lock
   say 'Installing acme_msg itself, linked to this folder.'
-  pip_install 'acme_msg' 1 -e .
+  uv_install acme_msg -e .
   stamp base "$hash"
   say "Ready after $SECONDS seconds."
 }
 
-# What is missing for compiling a Python extension, in a word; else nothing.
+set_up_dev() {
+  local hash
+  hash=$(hash_of requirements.lock requirements-dev.lock)
+  begin dev "$hash" || return 0
+  install_lock requirements-dev.lock
+  stamp dev "$hash"
+}
+
+# Names what is missing for compiling a Python extension, or prints nothing.
 missing_for_compiling() {
   local compiler=${CC:-gcc}
   if ! command -v "${compiler%% *}" >/dev/null; then
@@ -167,14 +193,8 @@ set_up_d4rl() {
     die "this machine lacks $missing, which the real D4RL environments are" \
       "compiled with: install it and run the command again."
   fi
-  exec 9>$venv/setup.lock
-  flock 9
-  if is_stamped d4rl "$hash"; then return; fi
-  rm -f $venv/d4rl.stamp
-  "$python" scripts/drop_damaged.py
-  say 'Installing the real D4RL environments.'
-  pip_install 'requirements-d4rl.lock' "$(count requirements-d4rl.lock)" \
-    --require-hashes -r requirements-d4rl.lock
+  begin d4rl "$hash" || return 0
+  install_lock requirements-d4rl.lock
   say 'Compiling their MuJoCo binding (about a minute).'
   "$python" -m acme_msg.environments.d4rl_build >"$log" 2>&1 </dev/null \
     || explain_failure 'Compiling the MuJoCo binding'
@@ -184,7 +204,8 @@ set_up_d4rl() {
 
 case ${1:-base} in
   base) set_up_base ;;
+  dev) set_up_base; set_up_dev ;;
   d4rl) set_up_base; set_up_d4rl required ;;
-  test) set_up_base; set_up_d4rl optional ;;
-  *) die "unknown part '$1': say base, d4rl or test." ;;
+  test) set_up_base; set_up_dev; set_up_d4rl optional ;;
+  *) die "unknown part '$1': say base, dev, d4rl or test." ;;
 esac

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import zipfile
 
+import acme_msg
 from packaging import metadata
 from packaging import requirements
 from packaging import utils
@@ -16,8 +17,9 @@ _ROOT = pathlib.Path(__file__).resolve().parents[2]
 _ROOMS = (
     'agents', 'builders', 'datasets', 'environments', 'experiments', 'launch',
     'networks')
-# They build packages; pytest and its plug-in are of the extra `dev`.
-_NOT_REQUIRED_TO_RUN = {'pytest', 'pytest-xdist', 'wheel'}
+# Tools that install and build packages.
+_NOT_REQUIRED_TO_RUN = {'uv', 'wheel'}
+_LOCKS = ('requirements', 'requirements-d4rl', 'requirements-dev')
 
 
 def _sources():
@@ -27,6 +29,7 @@ def _sources():
       for file in (_ROOT / room).rglob('*')
       if file.is_file() and '__pycache__' not in file.parts}
   files |= {file.relative_to(_ROOT) for file in _ROOT.glob('*.py')}
+  files.add(pathlib.Path('py.typed'))
   return files - {pathlib.Path('setup.py')}
 
 
@@ -81,20 +84,31 @@ def test_what_setup_py_requires_is_what_the_lock_is_made_from(wheel):
 
 
 def test_the_locks_are_within_the_ranges(wheel):
-  locked = {**_locked('requirements.lock'), **_locked('requirements-d4rl.lock')}
-  elsewhere = {'wandb', 'xmanager'}  # Not in a lock.
+  locked = {}
+  for name in _LOCKS:
+    locked.update(_locked(f'{name}.lock'))
   for requirement in _metadata(wheel).requires_dist:
     name = utils.canonicalize_name(requirement.name)
-    if name not in elsewhere:
+    if name != 'xmanager':  # It is in no lock.
       assert requirement.specifier.contains(locked[name]), requirement
 
 
 def test_the_extras(wheel):
   assert set(_metadata(wheel).provides_extra) == {
-      'cuda12', 'd4rl', 'dev', 'tpu', 'vertex', 'wandb'}
+      'cuda12', 'd4rl', 'dev', 'tpu', 'vertex'}
 
 
-@pytest.mark.parametrize('name', ['requirements', 'requirements-d4rl'])
+def test_the_version_is_that_of_the_package(wheel):
+  assert str(_metadata(wheel).version) == acme_msg.__version__
+
+
+def test_the_locks_agree():
+  base = _locked('requirements.lock')
+  for name, version in _locked('requirements-dev.lock').items():
+    assert base.get(name, version) == version, name
+
+
+@pytest.mark.parametrize('name', _LOCKS)
 def test_a_lock_is_exact_hashed_and_names_no_index(name):
   text = (_ROOT / f'{name}.lock').read_text()
   assert _names(f'{name}.in') <= set(_locked(f'{name}.lock'))

@@ -23,8 +23,8 @@ def _checkout(tmp_path):
   root = tmp_path / 'a checkout'
   (root / 'environments').mkdir(parents=True)
   for name in (
-      'requirements.lock', 'requirements-d4rl.lock', 'setup.py',
-      'pyproject.toml', 'environments/d4rl_build.py'):
+      'requirements.lock', 'requirements-d4rl.lock', 'requirements-dev.lock',
+      'setup.py', 'pyproject.toml', 'environments/d4rl_build.py'):
     shutil.copy(_ROOT / name, root / name)
   shutil.copytree(_ROOT / 'scripts', root / 'scripts')
   programs = tmp_path / 'bin'
@@ -45,7 +45,7 @@ def _run(checkout, part, **environment):
       cwd='/')
 
 
-@pytest.mark.parametrize('part', ['base', 'd4rl', 'test'])
+@pytest.mark.parametrize('part', ['base', 'dev', 'd4rl', 'test'])
 def test_without_python_310_it_says_what_to_install(checkout, part):
   done = _run(checkout, part)
   assert done.returncode != 0
@@ -81,7 +81,7 @@ def test_an_unknown_part_is_refused(checkout):
   done = _run(checkout, 'everything')
   assert done.returncode != 0
   assert done.stderr == (
-      "setup: unknown part 'everything': say base, d4rl or test.\n")
+      "setup: unknown part 'everything': say base, dev, d4rl or test.\n")
 
 
 needs_python_310 = pytest.mark.skipif(
@@ -115,8 +115,13 @@ def _stamp(checkout, part, *files):
       hashlib.sha256(contents).hexdigest() + '\n')
 
 
-def test_what_is_done_is_not_done_again(checkout):
+def _stamp_base_and_dev(checkout):
   _stamp(checkout, 'base', 'requirements.lock', 'setup.py', 'pyproject.toml')
+  _stamp(checkout, 'dev', 'requirements.lock', 'requirements-dev.lock')
+
+
+def test_what_is_done_is_not_done_again(checkout):
+  _stamp_base_and_dev(checkout)
   _stamp(checkout, 'd4rl', 'requirements.lock', 'requirements-d4rl.lock',
          'environments/d4rl_build.py')
   done = _run(checkout, 'test')
@@ -133,7 +138,7 @@ def test_a_changed_lock_is_installed(checkout):
 
 
 def test_without_a_compiler_only_d4rl_is_refused(checkout):
-  _stamp(checkout, 'base', 'requirements.lock', 'setup.py', 'pyproject.toml')
+  _stamp_base_and_dev(checkout)
   refused = _run(checkout, 'd4rl')
   assert refused.returncode != 0
   message, = refused.stderr.splitlines()
