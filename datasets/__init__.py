@@ -1,5 +1,7 @@
 """Datasets: files, validated steps, RLDS, transitions, Reverb chunks."""
 
+from .delivery import make_resident_dataset
+from .delivery import make_stream
 from .episodes import from_episodes
 from .loading import DataOptions
 from .loading import load

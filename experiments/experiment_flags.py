@@ -8,9 +8,9 @@ from . import algorithms
 from . import gin_options
 from . import settings
 from . import tasks
+from ..datasets import delivery
 from ..datasets import loading
 from ..datasets import rewards
-from ..datasets.delivery import streaming
 from ..launch import experiment_config
 
 # Task.
@@ -52,7 +52,7 @@ _DATA_MODE = flags.DEFINE_enum(
     "'resident': the learner holds the whole dataset; 'stream': for datasets "
     'of any size.')
 _SHUFFLE_BUFFER = flags.DEFINE_integer(
-    'shuffle_buffer', streaming.SHUFFLE_BUFFER,
+    'shuffle_buffer', delivery.SHUFFLE_BUFFER,
     'Number of streamed transitions that are shuffled together; the learner '
     'holds about three times as many.')
 

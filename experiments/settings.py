@@ -7,8 +7,8 @@ from typing import Any, Mapping, Optional
 from . import algorithms
 from . import tasks
 from .. import builders
+from ..datasets import delivery
 from ..datasets import loading
-from ..datasets.delivery import streaming
 from ..launch import experiment_config
 
 _NUM_STEPS = 1_000_000
@@ -47,7 +47,7 @@ class DataConfig:
   options: loading.DataOptions = loading.DataOptions()
   normalize_observations: bool = False
   data_mode: str = 'resident'
-  shuffle_buffer: int = streaming.SHUFFLE_BUFFER
+  shuffle_buffer: int = delivery.SHUFFLE_BUFFER
 
   def record(self) -> Mapping[str, Any]:
     """Returns the values that are not defaults, for the run's record.

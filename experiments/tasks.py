@@ -9,11 +9,11 @@ import dm_env
 import numpy as np
 
 from .. import environments
+from ..datasets import delivery
 from ..datasets import loading
 from ..datasets import pointmaze_generator
 from ..datasets import sources
 from ..datasets import steps
-from ..launch import data_node
 
 TASK_CLASSES = ('pointmaze', 'd4rl')
 
@@ -46,7 +46,7 @@ class Task(NamedTuple):
       to None if the task has none (docs/msg.md 8.4).
     dataset: name of the dataset, for the run's record.
   """
-  dataset_factory: Callable[[], data_node.Dataset]
+  dataset_factory: Callable[[], delivery.Dataset]
   environment_factory: Callable[[int], dm_env.Environment]
   score_fn: Callable[[np.ndarray], Optional[np.ndarray]]
   dataset: str
@@ -55,12 +55,12 @@ class Task(NamedTuple):
 def _read(
     source: steps.Source, task_name: str, options: loading.DataOptions,
     discount: float, in_blocks: bool,
-) -> data_node.Dataset:
+) -> delivery.Dataset:
   read = sources.transition_blocks if in_blocks else sources.load
   return read(source, task_name, options, discount)
 
 
-def _read_pointmaze(task_name: str, *args) -> data_node.Dataset:
+def _read_pointmaze(task_name: str, *args) -> delivery.Dataset:
   """Reads the embedded data, which is generated if it does not exist."""
   source = sources.find(pointmaze_generator.ensure(task_name), task_name)
   return _read(source, task_name, *args)

@@ -10,8 +10,7 @@ from acme import specs
 import dm_env
 import numpy as np
 
-from ..datasets.delivery import streaming
-from . import data_node
+from ..datasets import delivery
 
 
 def _check_positive(**values: Any) -> None:
@@ -33,7 +32,7 @@ class StreamConfig:
   Raises:
     ValueError: naming the field, if a value is no positive integer.
   """
-  shuffle_buffer: int = streaming.SHUFFLE_BUFFER
+  shuffle_buffer: int = delivery.SHUFFLE_BUFFER
   transitions_per_step: Optional[int] = None
 
   def __post_init__(self):
@@ -89,7 +88,7 @@ class ExperimentConfig:
   """
   builder: Any
   network_factory: Callable[[specs.EnvironmentSpec], Any]
-  dataset_factory: Callable[[], data_node.Dataset]
+  dataset_factory: Callable[[], delivery.Dataset]
   environment_factory: Callable[[int], dm_env.Environment]
   root_dir: str
   seed: int

@@ -33,7 +33,7 @@ def make_program(
   Args:
     experiment: what to run.
     join: joins the learner's hosts; by default at a free port of this machine.
-    make_data: makes the data node from the dataset's factory and its readers.
+    make_data: makes the data node from the dataset's factory and the number of hosts.
     first_learner_only: leaves out the other hosts, which have their own
       programs.
   """
@@ -44,7 +44,7 @@ def make_program(
 
   def build_data():
     return lp.CourierNode(
-        make_data, experiment.dataset_factory, learner_node.readers(num_hosts))
+        make_data, experiment.dataset_factory, num_hosts)
 
   def build_learner(data: lp.CourierHandle):
     return lp.CourierNode(learner_node.LearnerNode, experiment, data)

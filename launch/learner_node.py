@@ -16,11 +16,6 @@ from . import shutdown
 from . import training
 
 
-def readers(num_hosts: int) -> Sequence[str]:
-  """Returns each learner host's name as a reader of the data node."""
-  return [f'learner_{index}' for index in range(num_hosts)]
-
-
 class LearnerNode:
   """Trains, serves weights to the evaluators, and ends the program.
 

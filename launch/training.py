@@ -9,9 +9,7 @@ from acme.utils import counting
 from acme.utils import loggers
 import jax
 
-from ..datasets.delivery import make
-from ..datasets.delivery import store
-from ..datasets.delivery import streaming
+from ..datasets import delivery
 from . import checkpointing
 from . import evaluations
 from . import experiment_config
@@ -39,7 +37,7 @@ class Training:
 
   def __init__(self,
                experiment: experiment_config.ExperimentConfig,
-               source: Union[store.Store, make.Node],
+               source: delivery.Source,
                queue: Optional[evaluations.Evaluations],
                progress: progress_lib.Progress,
                hosts: Optional[hosts_lib.Hosts] = None,
@@ -64,7 +62,7 @@ class Training:
     self._progress = progress
     self._hosts = hosts = hosts or hosts_lib.alone()
     self._evaluate = evaluate
-    self._stream: Optional[streaming.Stream] = None
+    self._stream: Optional[delivery.Stream] = None
     self._checkpoints = checkpointing.CheckpointManager(experiment.root_dir)
     self._counter = counting.Counter()
     self._learner_counter = counting.Counter(
@@ -73,7 +71,7 @@ class Training:
     spec = experiment.environment_spec()
     progress.wait_for('loading data')
     try:
-      _check_fit(make.example(source), spec)
+      _check_fit(delivery.example(source), spec)
       dataset = self._get_data(source)
     except shutdown.Stopped:
       pass  # The next line tells the other hosts, and raises it again.
@@ -143,18 +141,17 @@ class Training:
   # Data.
 
   def _get_data(
-      self, source: Union[store.Store, make.Node],
-  ) -> Union[types.Transition, streaming.Stream]:
+      self, source: delivery.Source,
+  ) -> Union[types.Transition, delivery.Stream]:
     """Returns the whole dataset, or a stream from its start."""
     experiment, hosts = self._experiment, self._hosts
+    share = {'reader': hosts.index, 'num_readers': hosts.count}
     if experiment.stream is None:
-      return make.make_dataset(
-          source, shard_index=hosts.index, num_shards=hosts.count,
-          on_device=False, progress=lambda *_: shutdown.check(hosts.stop))
-    self._stream = make.make_dataset(
-        source, batch_size=experiment.transitions_per_step // hosts.count,
-        shard_index=hosts.index, num_shards=hosts.count, seed=experiment.seed,
-        shuffle_buffer=experiment.stream.shuffle_buffer)
+      return delivery.make_resident_dataset(
+          source, **share, progress=lambda *_: shutdown.check(hosts.stop))
+    self._stream = delivery.make_stream(
+        source, experiment.transitions_per_step // hosts.count, **share,
+        seed=experiment.seed, shuffle_buffer=experiment.stream.shuffle_buffer)
     return self._stream
 
   def _restore_position(self) -> None:

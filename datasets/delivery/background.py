@@ -1,4 +1,4 @@
-"""Iterates in a thread, ahead of whoever consumes the values."""
+"""Iterates in a thread, ahead of the consumer."""
 
 import queue
 import threading
@@ -8,72 +8,59 @@ T = TypeVar('T')
 
 
 class Background(Generic[T]):
-  """Iterates over what an iterator yields, run in a thread.
+  """Iterates over an iterator in a daemon thread.
 
-  Unlike a generator it can be closed by another thread than the consumer's.
+  A daemon thread does not delay the end of the process, even if it waits for a
+  server that is gone.
   """
 
-  def __init__(self, iterator: Iterator[T], ahead: int):
-    """Starts the thread.
-
-    Args:
-      iterator: may block; if it does so for ever, the thread is left behind.
-      ahead: values to hold at most that nobody has asked for yet, besides the
-        one that waits for room.
-    """
-    self._received = queue.Queue()
+  def __init__(self, values: Iterator[T], ahead: int):
+    """Starts the thread, which holds at most `ahead` values and the next one."""
+    self._results = queue.Queue()
     self._room = threading.Semaphore(ahead)
     self._closed = threading.Event()
     self._thread = threading.Thread(
-        target=self._run, args=(iterator,), daemon=True)
+        target=self._run, args=(values,), daemon=True)
     self._thread.start()
 
-  def _run(self, iterator: Iterator[T]):
+  def _run(self, values: Iterator[T]):
     try:
-      for value in iterator:
+      for value in values:
         self._room.acquire()
         if self._closed.is_set():
           return
-        self._received.put((value, False, None))
-    except Exception as error:
-      self._received.put((None, True, error))
+        self._results.put((value, None))
+    except Exception as error:  # Raised again by `get`.
+      self._results.put((None, error))
     else:
-      self._received.put((None, True, None))
+      self._results.put((None, StopIteration()))
 
   def __iter__(self) -> 'Background[T]':
     return self
 
   def __next__(self) -> T:
-    return self.get(timeout=None)
+    return self.get()
 
-  def get(self, timeout: Optional[float]) -> T:
-    """Returns the next value.
+  def get(self, timeout: Optional[float] = None) -> T:
+    """Returns the next value; raises what the iterator raises.
 
     Args:
-      timeout: seconds to wait for it; None waits without end.
+      timeout: seconds to wait for the value.
 
     Raises:
-      queue.Empty: if no value comes in time.
+      queue.Empty: if there is no value in time.
       StopIteration: after the last value, and when closed.
-      Exception: whatever the iterator raises.
     """
-    if self._closed.is_set():
-      raise StopIteration
-    value, last, error = self._received.get(timeout=timeout)
-    if last:
-      self.close()
-      raise error or StopIteration
+    value, error = self._results.get(timeout=timeout)
+    if error is not None:
+      self._results.put((None, error))
+      raise error
     self._room.release()
     return value
 
-  def close(self, timeout: float = 0.):
-    """Ends the iteration, for a consumer that waits in another thread, too.
-
-    Args:
-      timeout: seconds to wait for the end of the thread.
-    """
+  def close(self, timeout: float = 10.) -> None:
+    """Stops the thread, and waits for its end at most `timeout` seconds."""
     self._closed.set()
     self._room.release()
-    self._received.put((None, True, None))
-    if threading.current_thread() is not self._thread:
-      self._thread.join(timeout)
+    self._results.put((None, StopIteration()))
+    self._thread.join(timeout)

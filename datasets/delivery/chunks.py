@@ -1,109 +1,141 @@
-"""Chunks of transitions: how they are packed, and put together again.
+"""Chunks of transitions: their order, how they are packed and unpacked.
 
-In a dataset made of recorded rows the next observation (and action) of most
-transitions is the observation (and action) of the following transition. A chunk
-holds the others only, the *odd* ones, which halves what is compressed and sent.
-The comparison is one of bits, so the rebuilt dataset is the same bit by bit.
+The next observation (and action) of most recorded transitions is the
+observation (and action) of the following transition. A chunk holds only the
+other ones, the *odd* ones, which halves what is compressed and sent. Rows are
+compared bit by bit, so the unpacked transitions have the same bits.
 """
 
-from typing import Any, Callable, Iterator, Mapping, Optional
+import dataclasses
+from typing import Any, Callable, Iterator, Mapping, NamedTuple, Optional, Sequence
 
-from acme import types
 import numpy as np
 
-from . import store
+from . import store as stores
 
+# Transitions in a slice: few, since neighbours resemble each other; but several,
+# because those are fast to read, and small to send.
+SLICE = 32
+# Transitions in a chunk: Reverb is fastest with items of about 4,000.
+CHUNK = 128 * SLICE
+
+# `CHUNK` transitions; columns `[n, ...]` but those named here, which hold the
+# odd rows `[m, ...]` alone; 'odd' `[m]` int32, their indices; and 'header'.
 Chunk = Mapping[str, np.ndarray]
-
-# Which column the following transition usually repeats.
 _REPEATED = {'next_observation': 'observation', 'next_action': 'action'}
 
 
-def signature(
-    store: store.Store,
-) -> dict[str, tuple[tuple[Optional[int], ...], np.dtype]]:
-  """Returns shape, with None for lengths that vary, and dtype of each field."""
-  return {
-      'header': ((5,), np.dtype(np.int64)),
-      'odd': ((None,), np.dtype(np.int32)),
-      **{name: ((None,) + column.shape[1:], column.dtype)
-         for name, column in store.read(0, 1).items()}}
+class Header(NamedTuple):
+  """Identifies a chunk.
+
+  Attributes:
+    epoch: 0 for a resident dataset.
+    index: of the chunk in the reader's share of the epoch.
+    num_transitions: T, of the whole dataset.
+  """
+  epoch: int
+  index: int
+  num_transitions: int
 
 
-def count(chunk: Chunk) -> int:
-  """Returns how many chunks there are in a chunk's pass."""
-  return int(chunk['header'][2])
+@dataclasses.dataclass(frozen=True)
+class Order:
+  """The order in which one reader gets its share of the transitions.
+
+  Attributes:
+    num_transitions: T, of the whole dataset.
+    seed: of all shuffling.
+    reader: this reader's number.
+    num_readers: how many readers share the dataset.
+
+  Raises:
+    ValueError: if there is no such reader, or less than one slice for each.
+  """
+  num_transitions: int
+  seed: int
+  reader: int = 0
+  num_readers: int = 1
+
+  def __post_init__(self):
+    if not 0 <= self.reader < self.num_readers:
+      raise ValueError(
+          f'reader={self.reader} is not one of num_readers={self.num_readers}, '
+          'counted from 0.')
+    if self._num_slices < self.num_readers:
+      raise ValueError(
+          f'num_readers={self.num_readers} is too many for '
+          f'{self.num_transitions} transitions, which are dealt out {SLICE} at '
+          'a time.')
+
+  @property
+  def _num_slices(self) -> int:
+    return -(-self.num_transitions // SLICE)
+
+  def slices(self, epoch: int) -> list[np.ndarray]:
+    """Returns the first rows `[R]` of each chunk's slices."""
+    slices = self._rng(epoch).permutation(self._num_slices)
+    starts = slices[self.reader::self.num_readers] * SLICE
+    per_chunk = CHUNK // SLICE
+    return np.split(starts, np.arange(per_chunk, len(starts), per_chunk))
+
+  def chunk_sizes(self, epoch: int) -> np.ndarray:
+    """Returns the number of transitions in each chunk, `[K]`."""
+    return np.array([
+        np.minimum(SLICE, self.num_transitions - starts).sum()
+        for starts in self.slices(epoch)])
+
+  def permutation(self, epoch: int, buffer: int, size: int) -> np.ndarray:
+    """Returns the order of the transitions in a shuffle buffer, `[size]`."""
+    return self._rng(epoch, self.reader, buffer).permutation(size)
+
+  def _rng(self, *position: int) -> np.random.Generator:
+    return np.random.Generator(np.random.Philox(
+        np.random.SeedSequence((self.seed, *position))))
 
 
-def pack(columns: store.Columns, header: list[int]) -> Chunk:
-  """Makes a chunk.
+def resident_headers(num_transitions: int) -> list[Header]:
+  """Returns the headers of the chunks of a resident dataset."""
+  return [Header(0, index, num_transitions)
+          for index in range(-(-num_transitions // CHUNK))]
+
+
+def pack_resident(store: stores.Store) -> Iterator[Chunk]:
+  """Yields the chunks of a whole dataset, in its order."""
+  for header in resident_headers(store.num_transitions()):
+    start = np.array([header.index * CHUNK])
+    yield pack(store.read(start, CHUNK), header)
+
+
+def pack_shuffled(
+    store: stores.Store, order: Order, epoch: int, index: int,
+) -> Iterator[Chunk]:
+  """Yields the chunks of one reader's shuffled epochs, without end.
 
   Args:
-    columns: n transitions, by name.
-    header: five integers, of whose meaning `fill` knows nothing.
-
-  Returns:
-    'header' `[5]` int64; 'odd' `[m]` int32, the positions of the odd
-    transitions, the last being always one of them; the columns `[n, ...]`, but
-    only the odd rows `[m, ...]` of the next observation and action.
+    store: the dataset.
+    order: the reader's.
+    epoch: of the first chunk.
+    index: of the first chunk in that epoch.
   """
+  while True:
+    slices = order.slices(epoch)
+    for i in range(index, len(slices)):
+      yield pack(store.read(slices[i], SLICE),
+                 Header(epoch, i, order.num_transitions))
+    epoch, index = epoch + 1, 0
+
+
+def pack(columns: stores.Columns, header: Header) -> Chunk:
+  """Returns transitions as a chunk."""
   part = dict(columns)
-  odd = np.ones(len(part['reward']), dtype=bool)
-  odd[:-1] = False
+  odd = np.zeros(len(part['reward']), dtype=bool)
+  odd[-1] = True
   for name in _REPEATED.keys() & part.keys():
     odd[:-1] |= _rows_differ(part[name][:-1], part[_REPEATED[name]][1:])
   odd = np.flatnonzero(odd).astype(np.int32)
   for name in _REPEATED.keys() & part.keys():
     part[name] = part[name][odd]
   return {'header': np.array(header, np.int64), 'odd': odd, **part}
-
-
-def empty(chunk: Chunk, size: int) -> dict[str, np.ndarray]:
-  """Returns columns `[size, ...]` to be filled with chunks like this one."""
-  return {
-      name: np.empty((size,) + column.shape[1:], column.dtype)
-      for name, column in chunk.items() if name not in ('header', 'odd')}
-
-
-def fill(columns: Mapping[str, np.ndarray], start: int, chunk: Chunk) -> int:
-  """Unpacks a chunk into columns, from row `start` on.
-
-  Args:
-    columns: from `empty`.
-    start: where the chunk's first row goes.
-    chunk: from `pack`.
-
-  Returns:
-    The row after the chunk's last one.
-  """
-  rows = slice(start, start + len(chunk['reward']))
-  for name, whole in columns.items():
-    if name in _REPEATED:
-      part = whole[rows]
-      part[:-1] = chunk[_REPEATED[name]][1:]
-      part[chunk['odd']] = chunk[name]
-    else:
-      whole[rows] = chunk[name]
-  return rows.stop
-
-
-def split(store: store.Store, size: int, session: int) -> Iterator[Chunk]:
-  """Cuts a dataset into chunks, made one by one as they are asked for.
-
-  Args:
-    store: T transitions.
-    size: transitions per chunk; the last one may hold fewer.
-    session: an integer that all chunks of one pass carry.
-
-  Yields:
-    Chunks, see `pack`, with the headers [session, index, number of chunks,
-    first row, T].
-  """
-  total = store.num_transitions
-  number = -(-total // size)
-  for index in range(number):
-    start, stop = index * size, min((index + 1) * size, total)
-    yield pack(store.read(start, stop), [session, index, number, start, total])
 
 
 def _rows_differ(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -116,41 +148,49 @@ def _rows_differ(a: np.ndarray, b: np.ndarray) -> np.ndarray:
   return (a != b)[:, 0]
 
 
-def join(
+def unpack(
     chunks: Iterator[Chunk],
+    headers: Sequence[Header],
+    size: int,
     progress: Optional[Callable[[int, int], Any]] = None,
-) -> types.Transition:
-  """Puts chunks together again, in arrays that are allocated once.
+) -> dict[str, np.ndarray]:
+  """Unpacks chunks into columns that are allocated once.
 
   Args:
-    chunks: those of one pass, in order; no more are taken than there are.
-    progress: called after each chunk with the rows so far and in all.
+    chunks: where the chunks come from.
+    headers: of the chunks to take.
+    size: the number of transitions in all of these chunks.
+    progress: called after each chunk with the transitions so far and `size`.
 
   Returns:
-    The dataset that was split.
+    Columns `[size, ...]`.
 
   Raises:
-    RuntimeError: if a chunk is missing, comes twice or out of order, or belongs
-      to another pass.
+    RuntimeError: if a chunk has another header.
   """
-  chunk = next(chunks)
-  session, index, number, start, total = chunk['header'].tolist()
-  whole = empty(chunk, total)
-  for expected in range(number):
-    if expected:
-      chunk = next(chunks)
-      found, index, _, start, _ = chunk['header'].tolist()
-      if found != session:
-        raise RuntimeError(
-            f'after {expected} of {number} chunks of a dataset came chunk '
-            f'{index} of another pass over it: this table was opened again '
-            'meanwhile. Give each reader a table of its own.')
-    if index != expected:
+  columns, stop = {}, 0
+  for expected in headers:
+    chunk = next(chunks)
+    found = Header(*chunk['header'].tolist())
+    if found != expected:
       raise RuntimeError(
-          f'chunk {index} of {number} of a dataset came where chunk {expected} '
-          'was due: another process reads the same table. Give each reader a '
-          'table of its own.')
-    stop = fill(whole, start, chunk)
+          f'expected chunk {expected.index} of epoch {expected.epoch} of '
+          f'{expected.num_transitions} transitions, but received chunk '
+          f'{found.index} of epoch {found.epoch} of {found.num_transitions}: '
+          'another process reads the same table, or opened it again. Give each '
+          'reader its own number.')
+    if not columns:
+      columns = {
+          name: np.empty((size,) + column.shape[1:], column.dtype)
+          for name, column in chunk.items() if name not in ('header', 'odd')}
+    start, stop = stop, stop + len(chunk['reward'])
+    for name, column in columns.items():
+      part = column[start:stop]
+      if name in _REPEATED:
+        part[:-1] = chunk[_REPEATED[name]][1:]
+        part[chunk['odd']] = chunk[name]
+      else:
+        part[:] = chunk[name]
     if progress is not None:
-      progress(stop, total)
-  return store.to_transition(whole)
+      progress(stop, size)
+  return columns

@@ -1,130 +1,129 @@
-"""One way to get a dataset, wherever it is: whole, or as shuffled batches."""
+"""Makes what a learner takes: a resident dataset, or a stream of minibatches.
 
-from typing import Any, Callable, Optional, Protocol, Union
+Reverb, and with it TensorFlow, is imported only where a server is read.
+"""
+
+import contextlib
+from typing import Any, Callable, Protocol, Union
 
 from acme import types
-import jax
 import numpy as np
 
-from .. import loading
-from . import serving
-from .. import sources
-from .. import steps
-from . import store
-from . import streaming
+from . import chunks
+from . import store as stores
+from . import stream
 
 
-class Node(Protocol):
-  """Who serves a dataset: a `serving.ChunkServer`, or a client of one."""
+class Served(Protocol):
+  """A `server.Server`, or a client that calls one in another process."""
 
-  def readers(self) -> list[str]:
-    """See `serving.ChunkServer`, here and below."""
+  def num_readers(self) -> int:
+    ...
 
   def num_transitions(self) -> int:
     ...
 
-  def example(self) -> store.Columns:
+  def example(self) -> stores.Columns:
     ...
 
   def observation_statistics(self) -> tuple[np.ndarray, np.ndarray]:
     ...
 
-  def open(self, reader: str) -> str:
-    ...
-
-  def open_stream(self, reader: str, seed: int, epoch: int, item: int) -> str:
+  def open(self, reader: int, *position: int) -> str:
     ...
 
 
-def make_dataset(
-    source: Union[str, steps.Source, types.Transition, store.Store, Node],
+Source = Union[stores.Dataset, stores.Store, Served]
+
+
+def make_resident_dataset(
+    source: Source,
     *,
-    task_name: str = '',
-    options: loading.DataOptions = loading.DataOptions(),
-    discount: float = 0.99,
-    batch_size: Optional[int] = None,
-    shard_index: int = 0,
-    num_shards: int = 1,
-    seed: int = 0,
-    num_epochs: Optional[int] = None,
-    shuffle_buffer: int = streaming.SHUFFLE_BUFFER,
-    on_device: bool = True,
-    progress: Optional[Callable[[int, int], Any]] = None,
-) -> Union[types.Transition, streaming.Stream]:
-  """Returns a dataset as arrays, or as an iterator of batches.
+    reader: int = 0,
+    num_readers: int = 1,
+    progress: Callable[[int, int], Any] = lambda done, total: None,
+) -> types.Transition:
+  """Returns a whole dataset in this process's memory.
 
   Args:
-    source: what `sources.find` takes or returns; or T transitions, a store of
-      them, or the node that serves them. From all come the same batches.
-    task_name: of a source, see `selection.load`.
-    options: of a source, what is made of its data.
-    discount: of a source, that of n-step returns.
-    batch_size: transitions per batch; None asks for the whole dataset at once.
-    shard_index: which of the readers this is. One that comes back takes the
-      place of the one before it.
-    num_shards: how many readers share each epoch; a node must have been made
-      for as many. The whole dataset is the same for all.
-    seed: of the shuffling; the same for all readers.
-    num_epochs: when batches end; by default never.
-    shuffle_buffer: see `streaming.Stream`.
-    on_device: whether the whole dataset goes to JAX's default device; else it
-      comes as NumPy arrays, like batches.
-    progress: called while a whole dataset comes from a node, with the
-      transitions so far and in all.
+    source: a dataset or its store, which is not copied if it is in memory; or
+      the server of a dataset.
+    reader: this reader's number.
+    num_readers: how many readers share the server.
+    progress: called while the dataset is received from a server, with the
+      number of transitions so far and in all.
 
   Returns:
-    T transitions, or an iterator of `[batch_size, ...]` ones, which any Acme
-    learner takes; its position can be saved and restored.
+    T transitions, the same for all readers.
 
   Raises:
-    FileNotFoundError: if there is no such source.
-    ValueError: if an argument makes no sense, a source is not valid, or the
-      node is made for another number of readers.
-    TimeoutError: if the node does not answer.
+    ValueError: if the server is made for another number of readers.
+    TimeoutError: if the server does not answer.
   """
-  if isinstance(source, str):
-    source = sources.find(source, task_name)
-  if isinstance(source, steps.Source):
-    # Batches need no more of the dataset in memory than is shuffled at once.
-    source = (
-        sources.load(source, task_name, options, discount)
-        if batch_size is None else store.DiskStore(
-            sources.transition_blocks(source, task_name, options, discount)))
-  is_node = hasattr(source, 'open_stream')
-  if is_node:
-    readers = source.readers()
-    if len(readers) != num_shards:
-      raise ValueError(
-          f'num_shards={num_shards}, but the data node serves {len(readers)} '
-          f'readers: {", ".join(readers)}.')
-    total = source.num_transitions()
-  else:
-    if isinstance(source, types.Transition):
-      source = store.MemoryStore(source)
-    total = source.num_transitions
-  order = streaming.Order(total, seed, shard_index, num_shards)
-
-  if batch_size is None:
-    if is_node:
-      reader = readers[shard_index]
-      dataset = serving.drain(source.open(reader), reader, progress)
-    else:
-      dataset = store.to_transition(source.read(0, total))
-    return jax.device_put(dataset) if on_device else dataset
-
-  if is_node:
-    reader = readers[shard_index]
-    open_items = lambda epoch, item: serving.Receiver(
-        source.open_stream(reader, seed, epoch, item), reader)
-  else:
-    open_items = streaming.open_locally(source, order)
-  return streaming.Stream(
-      open_items, order, batch_size, num_epochs, shuffle_buffer,
-      source.observation_statistics)
+  source = _checked(source, num_readers)
+  total = source.num_transitions()
+  if isinstance(source, stores.Store):
+    return stores.to_transition(source.read(np.zeros(1, int), total))
+  from . import server  # pylint: disable=g-import-not-at-top
+  headers = chunks.resident_headers(total)
+  with contextlib.closing(server.receive(
+      source.open(reader), reader, max_chunks=len(headers))) as received:
+    return stores.to_transition(
+        chunks.unpack(received, headers, total, progress))
 
 
-def example(source: Union[store.Store, Node]) -> types.Transition:
+def make_stream(
+    source: Source,
+    batch_size: int,
+    *,
+    reader: int = 0,
+    num_readers: int = 1,
+    seed: int = 0,
+    shuffle_buffer: int = stream.SHUFFLE_BUFFER,
+) -> stream.Stream:
+  """Returns an endless iterator of shuffled minibatches.
+
+  Args:
+    source: a dataset, its store, or its server; all give the same minibatches.
+    batch_size: transitions per minibatch.
+    reader: this reader's number. A reader that restarts replaces the one with
+      the same number.
+    num_readers: how many readers share each epoch.
+    seed: of the shuffling; the same for all readers.
+    shuffle_buffer: see `stream.Stream`.
+
+  Returns:
+    Minibatches `[batch_size, ...]`, which any Acme learner takes. Their position
+    can be saved and restored.
+
+  Raises:
+    ValueError: if a number is out of its range, or the server is made for
+      another number of readers.
+    TimeoutError: from the iterator, if the server does not answer.
+  """
+  source = _checked(source, num_readers)
+  order = chunks.Order(source.num_transitions(), seed, reader, num_readers)
+
+  def open_chunks(epoch: int, index: int):
+    if isinstance(source, stores.Store):
+      return chunks.pack_shuffled(source, order, epoch, index)
+    from . import server  # pylint: disable=g-import-not-at-top
+    return server.receive(source.open(reader, seed, epoch, index), reader)
+
+  return stream.Stream(open_chunks, order, batch_size, shuffle_buffer,
+                       source.observation_statistics)
+
+
+def example(source: Union[stores.Store, Served]) -> types.Transition:
   """Returns the first transition of a dataset, `[1, ...]`."""
-  columns = (source.example() if hasattr(source, 'open_stream')
-             else source.read(0, 1))
-  return store.to_transition(columns)
+  return stores.to_transition(source.example())
+
+
+def _checked(source: Source, num_readers: int) -> Union[stores.Store, Served]:
+  """Returns the source, or its store; checks the server's readers."""
+  if not hasattr(source, 'open'):
+    return stores.make_store(source)
+  if (found := source.num_readers()) != num_readers:
+    raise ValueError(f'num_readers={num_readers}, but the data node serves '
+                     f'{found} readers.')
+  return source

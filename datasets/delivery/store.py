@@ -1,62 +1,73 @@
-"""Where transitions lie while they are served: in memory, or on disk.
+"""Stores of transitions: in memory, or in a temporary file.
 
-Either store is read in whole ranges of rows, or in *runs*, short ranges at many
-places. Columns are named as in `acme.types.Transition`, with the next action
-beside them.
+Columns are named as in `acme.types.Transition`; 'next_action', which a
+transition holds in its `extras`, is one of them.
 """
 
+import abc
 import os
 import tempfile
-from typing import Iterable, Mapping, Optional, Protocol, Sequence
+from typing import Iterable, Mapping, Optional, Union
 
 from acme import types
 import numpy as np
 
 from .. import moments
 
+# A whole dataset, or one in blocks of transitions, which need not fit memory.
+Dataset = Union[types.Transition, Iterable[types.Transition]]
 Columns = Mapping[str, np.ndarray]
 
 # Rows that are summed up at once.
 _BLOCK = 100_000
 
-# The columns of a transition that has them all, in the order of a record.
+# In the order of a file's records.
 _NAMES = ('observation', 'action', 'reward', 'discount', 'next_observation',
           'next_action')
 
 
-class Store(Protocol):
-  """T transitions that can be read from any place on.
+class Store(abc.ABC):
+  """T transitions that can be read at any row."""
 
-  Attributes:
-    num_transitions: T.
-  """
-  num_transitions: int
+  @abc.abstractmethod
+  def num_transitions(self) -> int:
+    """Returns T."""
 
-  def read(self, start: int, stop: int) -> Columns:
-    """Returns the rows `[stop - start, ...]` from `start` to before `stop`."""
-
-  def read_runs(self, starts: np.ndarray, length: int) -> Columns:
-    """Returns runs of rows, one after the other.
+  @abc.abstractmethod
+  def read(self, starts: np.ndarray, length: int) -> Columns:
+    """Returns slices of consecutive rows, one after the other.
 
     Args:
-      starts: `[R]`, each run's first row.
-      length: rows of each run; one that reaches over the end is shorter.
+      starts: `[R]`, each slice's first row.
+      length: rows of each slice; a slice ends at row T if that is earlier.
     """
 
+  @abc.abstractmethod
   def observation_statistics(self) -> tuple[np.ndarray, np.ndarray]:
     """Returns mean and standard deviation of the observations, `[O]` each."""
 
+  def example(self) -> Columns:
+    """Returns the first transition, `[1, ...]`."""
+    return self.read(np.zeros(1, int), 1)
+
+
+def make_store(dataset: Union[Dataset, Store]) -> Store:
+  """Returns a dataset's store: a file for blocks, memory for a whole one."""
+  if isinstance(dataset, Store):
+    return dataset
+  if isinstance(dataset, types.Transition):
+    return MemoryStore(dataset)
+  return DiskStore(dataset)
+
 
 def to_columns(transitions: types.Transition) -> dict[str, np.ndarray]:
-  """Names the columns `[T, ...]` of transitions, and checks them.
+  """Returns the columns `[T, ...]` of transitions, by name.
 
   Args:
-    transitions: T transitions with flat columns; `extras` is `()` or holds
-      'next_action'.
+    transitions: T transitions; `extras` is `()` or holds 'next_action'.
 
   Raises:
-    ValueError: if there are none, or a column is missing, too much or of
-      another length.
+    ValueError: if T is 0, columns differ in length, or there are other extras.
   """
   extras = transitions.extras or {}
   unknown = set(extras) - {'next_action'}
@@ -64,44 +75,40 @@ def to_columns(transitions: types.Transition) -> dict[str, np.ndarray]:
     raise ValueError(
         f'the dataset\'s extras hold {sorted(unknown)}; only next_action is '
         'known. Leave the others out.')
-  named = {**transitions._asdict(), **extras}
-  del named['extras']
-  lengths = {name: len(column) for name, column in named.items()}
+  columns = {**transitions._asdict(), **extras}
+  del columns['extras']
+  lengths = {name: len(column) for name, column in columns.items()}
   if len(set(lengths.values())) > 1 or not len(transitions.reward):
     raise ValueError(
         f'the columns of the dataset have the lengths {lengths}; they must be '
         'equal, and not 0.')
-  return named
+  return columns
 
 
 def to_transition(columns: Columns) -> types.Transition:
-  """The inverse of `to_columns`."""
+  """Inverse of `to_columns`."""
   columns = dict(columns)
   next_action = columns.pop('next_action', None)
   extras = () if next_action is None else {'next_action': next_action}
   return types.Transition(**columns, extras=extras)
 
 
-class MemoryStore:
-  """Transitions in this process's memory; nothing is copied."""
+class MemoryStore(Store):
+  """Transitions in this process's memory; they are not copied."""
 
   def __init__(self, dataset: types.Transition):
-    """Takes a dataset.
-
-    Args:
-      dataset: T transitions, see `to_columns`.
-
-    Raises:
-      ValueError: if the dataset is malformed.
-    """
+    """Takes a dataset of T transitions; raises what `to_columns` raises."""
     self._columns = to_columns(dataset)
-    self.num_transitions = len(dataset.reward)
 
-  def read(self, start: int, stop: int) -> Columns:
-    return {name: column[start:stop] for name, column in self._columns.items()}
+  def num_transitions(self) -> int:
+    return len(self._columns['reward'])
 
-  def read_runs(self, starts: np.ndarray, length: int) -> Columns:
-    rows = _rows(starts, length, self.num_transitions)
+  def read(self, starts: np.ndarray, length: int) -> Columns:
+    if len(starts) == 1:  # Spares the copy.
+      rows = slice(starts[0], starts[0] + length)
+      return {name: column[rows] for name, column in self._columns.items()}
+    rows = (starts[:, None] + np.arange(length)).reshape(-1)
+    rows = rows[rows < self.num_transitions()]
     return {name: np.take(column, rows, axis=0)
             for name, column in self._columns.items()}
 
@@ -113,31 +120,30 @@ class MemoryStore:
     return found.mean, found.std
 
 
-class DiskStore:
-  """Transitions in a temporary file, of which nothing is kept in memory.
+class DiskStore(Store):
+  """Transitions in a temporary file; none is kept in memory.
 
-  The file is gone when the process ends, however it ends. It lies where
-  Python's `tempfile` puts it; the environment variable TMPDIR moves it.
+  The file vanishes when the process ends. It is where Python's `tempfile` puts
+  it; the environment variable TMPDIR moves it.
   """
 
   def __init__(self, blocks: Iterable[types.Transition]):
     """Writes blocks of transitions, one after the other.
 
     Args:
-      blocks: T transitions in all, see `to_columns`; float32.
+      blocks: T float32 transitions in all, see `to_columns`.
 
     Raises:
       ValueError: if there is no transition, or a block is malformed or unlike
         the one before it.
-      OSError: if the disk is full; the message says where the file lies.
+      OSError: if the disk is full; the message names the directory.
     """
     self._file = tempfile.TemporaryFile(prefix='acme_msg-')
     self._observation = moments.Moments()
     self._shapes: Optional[dict[str, tuple[int, ...]]] = None
-    self.num_transitions = 0
     for block in blocks:
       self._append(to_columns(block))
-    if not self.num_transitions:
+    if self._shapes is None:
       raise ValueError('the dataset has no transition.')
     self._file.flush()
 
@@ -153,53 +159,40 @@ class DiskStore:
       self._shapes = shapes
     if shapes != self._shapes:
       raise ValueError(
-          f'after {self.num_transitions} transitions of shapes {self._shapes} '
-          f'came some of shapes {shapes}.')
+          f'after {self.num_transitions()} transitions of shapes '
+          f'{self._shapes} came some of shapes {shapes}.')
     records = np.concatenate(
         [columns[name].reshape(len(columns[name]), -1) for name in shapes], 1)
     try:
       self._file.write(records.data)
     except OSError as error:
       raise OSError(
-          error.errno, f'{error.strerror} after {self.num_transitions} '
+          error.errno, f'{error.strerror} after {self.num_transitions()} '
           f'transitions; the data is kept in {tempfile.gettempdir()}, set '
           'TMPDIR to a directory with more room') from error
     self._observation.add(columns['observation'])
-    self._width = records.shape[1]
-    self.num_transitions += len(records)
 
-  def read(self, start: int, stop: int) -> Columns:
-    return self._read([(start, stop)])
+  def num_transitions(self) -> int:
+    return self._observation.count
 
-  def read_runs(self, starts: np.ndarray, length: int) -> Columns:
-    end = self.num_transitions
-    return self._read([
-        (start, min(start + length, end)) for start in starts.tolist()])
+  def read(self, starts: np.ndarray, length: int) -> Columns:
+    sizes = np.minimum(length, self.num_transitions() - starts).tolist()
+    widths = [int(np.prod(shape)) for shape in self._shapes.values()]
+    records = np.empty((sum(sizes), sum(widths)), np.float32)
+    row = 0
+    for start, size in zip(starts.tolist(), sizes):
+      part = memoryview(records[row:row + size]).cast('B')
+      position = start * records[0].nbytes
+      # Threads share the file, so each call gives its position; it reads less
+      # than 2 GiB.
+      while found := os.preadv(self._file.fileno(), [part], position):
+        part, position = part[found:], position + found
+      assert not part
+      row += size
+    parts = np.split(records, np.cumsum(widths[:-1]), axis=1)
+    return {
+        name: np.ascontiguousarray(part).reshape((row,) + shape)
+        for (name, shape), part in zip(self._shapes.items(), parts)}
 
   def observation_statistics(self) -> tuple[np.ndarray, np.ndarray]:
     return self._observation.mean, self._observation.std
-
-  def _read(self, ranges: Sequence[tuple[int, int]]) -> Columns:
-    total = sum(stop - start for start, stop in ranges)
-    records = np.empty((total, self._width), np.float32)
-    row_bytes = records.itemsize * self._width
-    row = 0
-    for start, stop in ranges:
-      part = records[row:row + stop - start]
-      # The position is the call's own: readers' threads share the file.
-      found = os.preadv(self._file.fileno(), [part.data], start * row_bytes)
-      assert found == part.nbytes, (found, part.nbytes)
-      row += stop - start
-    columns, column = {}, 0
-    for name, shape in self._shapes.items():
-      width = int(np.prod(shape))
-      columns[name] = np.ascontiguousarray(
-          records[:, column:column + width]).reshape((total,) + shape)
-      column += width
-    return columns
-
-
-def _rows(starts: np.ndarray, length: int, end: int) -> np.ndarray:
-  """Returns the indices of the runs' rows that lie before `end`."""
-  rows = (starts[:, None] + np.arange(length)).reshape(-1)
-  return rows[rows < end]

@@ -34,7 +34,6 @@ _NUM_STEPS = flags.DEFINE_integer(
 
 _OBSERVATION_SIZE, _ACTION_SIZE, _EPISODE = 29, 8, 1000
 _BLOCK = 100_000
-_READER = 'learner'
 
 
 def _write_file(path: str, num_rows: int, compression=None):
@@ -73,12 +72,12 @@ def _peak_mebibytes() -> float:
 
 
 def _load(path: str, in_blocks: bool):
-  from ...datasets.delivery import serving
+  from ...datasets import delivery
   from ...datasets import sources
-  from ...launch import data_node
+  from ...datasets.delivery import server
   source = sources.find(path)
   make = sources.transition_blocks if in_blocks else sources.load
-  return serving.ChunkServer(data_node.make_store(make(source)), [_READER])
+  return server.Server(delivery.make_store(make(source)), num_readers=1)
 
 
 def _serve_items(size: int) -> Any:
@@ -170,7 +169,7 @@ def _measure_resident(folder: str):
   """From a file to device memory: h5py alone and the copy, and our way."""
   import h5py
   import jax
-  from ...datasets.delivery import make
+  from ...datasets import delivery
   from ...datasets import sources
   node = _Node()
 
@@ -192,7 +191,7 @@ def _measure_resident(folder: str):
 
     def through_node():
       node.load(path, False)
-      return make.make_dataset(node)
+      return jax.device_put(delivery.make_resident_dataset(node))
 
     found = _race({'alone': lambda: seconds(read_alone),
                    'node': lambda: seconds(through_node)})
@@ -214,7 +213,7 @@ def _rate(batches: Iterator[Any], size: int) -> float:
 def _measure_stream(folder: str):
   """Batches of 256 times 100, against Acme's of one transition per item."""
   from acme.datasets import reverb as acme_reverb
-  from ...datasets.delivery import make
+  from ...datasets import delivery
   path = os.path.join(folder, 'stream.hdf5')
   _write_file(path, _NUM_TRANSITIONS.value)
   node, items = _Node(), _Node()
@@ -223,7 +222,7 @@ def _measure_stream(folder: str):
   address = f'localhost:{items.port()}'
 
   def ours():
-    stream = make.make_dataset(node, batch_size=25_600)
+    stream = delivery.make_stream(node, batch_size=25_600)
     rate = _rate(stream, 25_600)
     stream.close()
     return rate
@@ -246,7 +245,7 @@ def _train(node: _Node, mode: str) -> float:
   from acme.utils import loggers
   from ... import builders
   from ...agents import msg
-  from ...datasets.delivery import make
+  from ...datasets import delivery
   config = msg.MSGConfig(
       ensemble_size=4, num_bc_iters=0, num_sgd_steps_per_step=20)
   spec = _spec()
@@ -262,10 +261,10 @@ def _train(node: _Node, mode: str) -> float:
       yield batch
 
   if mode == 'stream':
-    dataset = make.make_dataset(node, batch_size=builder.transitions_per_step)
+    dataset = delivery.make_stream(node, builder.transitions_per_step)
     batches = timed(dataset)
   else:
-    batches = make.make_dataset(node)
+    batches = delivery.make_resident_dataset(node)
   learner = builder.make_learner(
       jax.random.PRNGKey(0), builders.make_msg_networks(spec, config), batches,
       lambda *_, **__: loggers.NoOpLogger(), spec)

@@ -194,8 +194,8 @@ def own_host() -> str:
 class DataNode(data_node.DataNode):
   """The data node, which knows its machine's name."""
 
-  def __init__(self, dataset_factory: Any, readers: Sequence[str]):
-    super().__init__(dataset_factory, readers, host=own_host())
+  def __init__(self, dataset_factory: Any, num_readers: int):
+    super().__init__(dataset_factory, num_readers, host=own_host())
 
 
 def make_program(experiment: experiment_config.ExperimentConfig) -> lp.Program:

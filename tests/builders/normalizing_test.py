@@ -7,7 +7,7 @@ from acme_msg import builders
 from acme_msg.agents import bc
 from acme_msg.agents import msg
 from acme_msg.builders import normalizing
-from acme_msg.datasets.delivery import make
+from acme_msg import datasets
 
 import acme
 from acme import specs
@@ -138,8 +138,8 @@ def test_a_state_of_other_statistics_is_refused_unless_they_are_given(learner):
 
 
 def test_stream_is_normalised_by_its_dataset(learner):
-  stream = make.make_dataset(
-      _make_dataset(), batch_size=_BUILDER.transitions_per_step)
+  stream = datasets.make_stream(
+      _make_dataset(), _BUILDER.transitions_per_step)
   streamed = _make_learner(_BUILDER, stream)
   streamed.restore(learner.save())  # The statistics agree but for rounding.
   _assert_close(streamed.save().statistics, learner.save().statistics)

@@ -55,5 +55,6 @@ def test_it_works(block, published, capsys):
 
 def test_there_is_one_for_each_source():
   for part in ("find('hopper", "find('d4rl_antmaze/", "find('door-human",
-               ".npz'", 'from_episodes(', 'DataOptions(', 'make_dataset('):
+               ".npz'", 'from_episodes(', 'DataOptions(', 'make_stream(',
+               'make_resident_dataset('):
     assert sum(part in block for block in _BLOCKS) >= 1

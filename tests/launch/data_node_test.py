@@ -66,7 +66,7 @@ def test_processes_equal_one_process(reference, tmp_path):
   run = subprocess.run(
       [sys.executable, cloning.__file__, 'local_mp', str(tmp_path),
        'stream=1'], check=True, timeout=900, capture_output=True, text=True)
-  assert 'streaming to learner' in run.stdout
+  assert 'streaming from epoch 0 to learner host 0' in run.stdout
   _assert_same(str(tmp_path), reference)
   assert os.path.exists(tmp_path / 'evaluations.npz')
 
@@ -92,5 +92,5 @@ def test_bad_settings_are_refused(options, message):
 
 def test_long_reading_is_reported(capsys, monkeypatch):
   monkeypatch.setattr(data_node, '_REPORT_EVERY', 0.)
-  assert data_node.make_store(cloning.load_blocks()).num_transitions == 500
+  assert data_node.make_store(cloning.load_blocks()).num_transitions() == 500
   assert '400 transitions read so far' in capsys.readouterr().out

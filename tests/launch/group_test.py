@@ -4,7 +4,7 @@ import os
 import re
 import signal
 
-from acme_msg.datasets.delivery import streaming
+from acme_msg.datasets.delivery import chunks
 from acme_msg.launch import checkpointing
 from acme_msg.launch import evaluations
 from acme_msg.launch import local
@@ -28,7 +28,7 @@ def test_killed_group_resumes_in_one_process(tmp_path, monkeypatch, capsys):
     code, output = program.wait()
   assert code == 1
   assert 'the node learner/1 exited with code -9' in output, output
-  assert 'sending the dataset to learner_1' in output
+  assert 'sending the dataset to learner host 1' in output
   # Host 0 alone logs; files are named after processes.
   assert not list((tmp_path / 'run' / 'tensorboard').glob(f'*.{host}.*'))
   step = checkpointing.latest_step(root_dir)
@@ -45,10 +45,10 @@ def test_killed_group_resumes_in_one_process(tmp_path, monkeypatch, capsys):
 
 def _where(position, host, consumed):
   """The epoch and row at which a host is after so many transitions."""
-  order = streaming.Order(
-      position['num_transitions'], position['seed'], host, num_shards=2)
+  order = chunks.Order(
+      position['num_transitions'], position['seed'], host, num_readers=2)
   epoch = 0
-  while consumed > (size := int(order.item_sizes(epoch).sum())):
+  while consumed > (size := int(order.chunk_sizes(epoch).sum())):
     epoch, consumed = epoch + 1, consumed - size
   return [epoch, consumed]
 

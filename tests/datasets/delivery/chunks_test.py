@@ -1,87 +1,68 @@
-"""Tests of cutting datasets into chunks."""
+"""Tests of packing and unpacking chunks of transitions."""
 
-from acme import types
 from acme_msg.datasets.delivery import chunks
 from acme_msg.datasets.delivery import store
 import numpy as np
 import pytest
+import recorded
 
 
-def _make_dataset(size, breaks=(), next_action=True, seed=0):
-  """Recorded rows in which some transitions are not followed by the next."""
-  rng = np.random.default_rng(seed)
-  observation = rng.standard_normal((size + 1, 3)).astype(np.float32)
-  action = rng.uniform(-1, 1, (size + 1, 2)).astype(np.float32)
-  following, later = observation[1:].copy(), action[1:].copy()
-  following[list(breaks)] += 1
-  later[list(breaks)] *= -1
-  return types.Transition(
-      observation[:-1].copy(), action[:-1].copy(),
-      rng.standard_normal(size).astype(np.float32),
-      (rng.random(size) < .9).astype(np.float32), following,
-      {'next_action': later} if next_action else ())
+def _pack(dataset):
+  return list(chunks.pack_resident(store.MemoryStore(dataset)))
 
 
-def _assert_same_bits(a, b):
-  assert bool(a.extras) == bool(b.extras)
-  leaves = list(zip(a[:5], b[:5]))
-  if a.extras:
-    leaves.append((a.extras['next_action'], b.extras['next_action']))
-  for x, y in leaves:
-    assert x.dtype == y.dtype and x.shape == y.shape
-    assert x.tobytes() == y.tobytes()
+def _unpack(parts, size, **kwargs):
+  return store.to_transition(chunks.unpack(
+      iter(parts), chunks.resident_headers(size), size, **kwargs))
 
 
 @pytest.mark.parametrize('next_action', [False, True])
-@pytest.mark.parametrize('size, chunk_size', [(1, 10), (30, 10), (37, 10)])
-def test_join_inverts_split(size, chunk_size, next_action):
-  dataset = _make_dataset(size, [0, size // 2], next_action)
-  joined = chunks.join(
-      chunks.split(store.MemoryStore(dataset), chunk_size, session=7))
-  _assert_same_bits(joined, dataset)
+@pytest.mark.parametrize('size', [1, 4096, 10_000])
+def test_unpack_inverts_pack(size, next_action):
+  dataset = recorded.make_dataset(size, [0, size // 2], next_action)
+  seen = []
+  found = _unpack(
+      _pack(dataset), size, progress=lambda *done: seen.append(done))
+  recorded.assert_same_bits(found, dataset)
+  wanted = [1] if size == 1 else [4096, 8192, 10_000][:-(-size // 4096)]
+  assert seen == [(stop, size) for stop in wanted]
 
 
 def test_signed_zeros_survive():
-  dataset = _make_dataset(20)
+  dataset = recorded.make_dataset(20)
   dataset.observation[5] = 0.
   dataset.next_observation[4] = -0.
-  joined = chunks.join(chunks.split(store.MemoryStore(dataset), 20, session=7))
-  assert np.signbit(joined.next_observation[4]).all()
-  assert not np.signbit(joined.observation[5]).any()
+  found = _unpack(_pack(dataset), 20)
+  assert np.signbit(found.next_observation[4]).all()
+  assert not np.signbit(found.observation[5]).any()
 
 
-def test_only_odd_successors_are_carried():
-  dataset = _make_dataset(30, breaks=[3, 12])
-  first, second, third = chunks.split(store.MemoryStore(dataset), 10, session=7)
-  np.testing.assert_array_equal(first['odd'], [3, 9])
-  np.testing.assert_array_equal(second['odd'], [2, 9])
-  np.testing.assert_array_equal(third['odd'], [9])
+def test_only_odd_rows_are_carried():
+  dataset = recorded.make_dataset(10_000, breaks=[3, 4098])
+  first, second, third = _pack(dataset)
+  np.testing.assert_array_equal(first['odd'], [3, 4095])
+  np.testing.assert_array_equal(second['odd'], [2, 4095])
+  np.testing.assert_array_equal(third['odd'], [1807])
   np.testing.assert_array_equal(
-      second['next_observation'], dataset.next_observation[[12, 19]])
-  np.testing.assert_array_equal(second['header'], [7, 1, 3, 10, 30])
-
-
-def test_progress_counts_rows():
-  seen = []
-  chunks.join(chunks.split(store.MemoryStore(_make_dataset(25)), 10, session=7),
-              lambda rows, total: seen.append((rows, total)))
-  assert seen == [(10, 25), (20, 25), (25, 25)]
+      second['next_observation'], dataset.next_observation[[4098, 8191]])
+  np.testing.assert_array_equal(
+      second['next_action'],
+      dataset.extras['next_action'][[4098, 8191]])
+  np.testing.assert_array_equal(second['header'], [0, 1, 10_000])
 
 
 @pytest.mark.parametrize('order, message', [
-    ([0, 2], 'chunk 2 of 3 .* where chunk 1 was due'),
-    ([0, 1, 1], 'chunk 1 of 3 .* where chunk 2 was due'),
-    ([1, 2], 'chunk 1 of 3 .* where chunk 0 was due')])
+    ([0, 2], 'expected chunk 1 .* received chunk 2 '),
+    ([0, 1, 1], 'expected chunk 2 .* received chunk 1 '),
+    ([1, 2], 'expected chunk 0 .* received chunk 1 ')])
 def test_each_chunk_must_come_once_and_in_order(order, message):
-  parts = list(
-      chunks.split(store.MemoryStore(_make_dataset(30)), 10, session=7))
-  with pytest.raises(RuntimeError, match=message):
-    chunks.join(iter([parts[i] for i in order]))
+  parts = _pack(recorded.make_dataset(10_000))
+  with pytest.raises(RuntimeError, match=message + '.* another process reads'):
+    _unpack([parts[i] for i in order], 10_000)
 
 
-def test_chunks_of_two_passes_do_not_mix():
-  held = store.MemoryStore(_make_dataset(30))
-  first = list(chunks.split(held, 10, session=7))
-  second = list(chunks.split(held, 10, session=8))
-  with pytest.raises(RuntimeError, match='another pass.*opened again'):
-    chunks.join(iter([first[0], second[1]]))
+def test_chunks_of_two_datasets_do_not_mix():
+  first = _pack(recorded.make_dataset(10_000))
+  second = _pack(recorded.make_dataset(10_001))
+  with pytest.raises(RuntimeError, match='of 10000 .* received .* of 10001'):
+    _unpack([first[0], second[1]], 10_000)

@@ -1,89 +1,86 @@
-"""Tests of the one way to datasets, from arrays, stores and nodes."""
+"""Tests of resident datasets and streams from each kind of source."""
 
 import itertools
 
-from acme import types
-from acme_msg.datasets.delivery import make
-from acme_msg.datasets import loading
-from acme_msg.datasets.delivery import serving
-from acme_msg.datasets import sources
+from acme_msg import datasets
+from acme_msg.datasets import delivery
+from acme_msg.datasets.delivery import server
 from acme_msg.datasets.delivery import store
-import jax
 import numpy as np
 import pytest
+import recorded
+
+_SIZE = 5000
+_DATASET = recorded.make_dataset(_SIZE, breaks=range(0, _SIZE, 97))
 
 
-def _dataset():
-  observation = np.arange(5001, dtype=np.float32)[:, None]
-  return types.Transition(
-      observation[:-1], observation[:-1] / 5000, observation[:-1, 0],
-      np.ones(5000, np.float32), observation[1:],
-      {'next_action': observation[1:] / 5000})
+@pytest.fixture(name='make_source', scope='module',
+                params=['arrays', 'blocks', 'memory', 'disk', 'server'])
+def _make_source(request):
+  served = server.Server(store.MemoryStore(_DATASET), num_readers=2)
+  yield {'arrays': lambda: _DATASET,
+         'blocks': lambda: iter([_DATASET]),
+         'memory': lambda: store.MemoryStore(_DATASET),
+         'disk': lambda: store.DiskStore([_DATASET]),
+         'server': lambda: served}[request.param]
+  served.stop()
 
 
-@pytest.fixture(name='source', params=['arrays', 'memory', 'disk', 'node'])
-def _source(request):
-  if request.param == 'arrays':
-    yield _dataset()
-  elif request.param == 'memory':
-    yield store.MemoryStore(_dataset())
-  elif request.param == 'disk':
-    yield store.DiskStore([_dataset()])
-  else:
-    server = serving.ChunkServer(store.MemoryStore(_dataset()), ['a', 'b'])
-    yield server
-    server.stop()
+def test_resident_datasets_are_the_same_from_everywhere(make_source):
+  found = delivery.make_resident_dataset(
+      make_source(), reader=1, num_readers=2)
+  recorded.assert_same_bits(found, _DATASET)
 
 
-def test_whole_dataset_is_on_the_device(source):
-  found = make.make_dataset(source, shard_index=1, num_shards=2)
-  for x, y in zip(jax.tree.leaves(found), jax.tree.leaves(_dataset())):
-    assert isinstance(x, jax.Array)
-    np.testing.assert_array_equal(x, y)
+def test_streams_are_the_same_from_everywhere(make_source):
+  def take(source):
+    stream = delivery.make_stream(
+        source, 100, reader=1, num_readers=2, seed=3, shuffle_buffer=1024)
+    rows = recorded.rows(itertools.islice(stream, 60))
+    statistics = stream.observation_statistics()
+    stream.close()
+    return rows, statistics
+
+  found, wanted = take(make_source()), take(_DATASET)
+  np.testing.assert_array_equal(found[0], wanted[0])
+  np.testing.assert_allclose(found[1], wanted[1], rtol=1e-9)
 
 
-def test_batches_are_the_same_from_everywhere(source):
-  take = lambda source: np.stack([
-      batch.reward for batch in itertools.islice(make.make_dataset(
-          source, batch_size=100, shard_index=1, num_shards=2, seed=3,
-          shuffle_buffer=1024), 60)])
-  np.testing.assert_array_equal(take(source), take(_dataset()))
+def test_example_is_the_first_transition(make_source):
+  source = make_source()
+  if hasattr(source, 'example'):
+    recorded.assert_same_bits(
+        delivery.example(source), store.to_transition({
+            name: column[:1]
+            for name, column in store.to_columns(_DATASET).items()}))
 
 
-def test_shards_make_up_each_epoch():
-  rows = np.concatenate([
-      batch.reward for shard in range(3) for batch in make.make_dataset(
-          _dataset(), batch_size=64, shard_index=shard, num_shards=3,
-          num_epochs=1)])
-  np.testing.assert_array_equal(np.sort(rows), np.arange(5000))
-
-
-@pytest.mark.parametrize('as_name', [True, False])
-def test_file_gives_what_its_transitions_give(path, as_name):
-  source = path if as_name else sources.find(path, 'antmaze-umaze-v2')
-  options = loading.DataOptions(n_step=2)
-  arguments = dict(
-      task_name='antmaze-umaze-v2', options=options, on_device=False)
-  wanted = sources.load(
-      sources.find(path), 'antmaze-umaze-v2', options, discount=.5)
-  whole = make.make_dataset(source, discount=.5, **arguments)
-  jax.tree.map(np.testing.assert_array_equal, whole, wanted)
+def test_file_gives_what_its_transitions_give(path):
+  source = datasets.find(path, 'antmaze-umaze-v2')
+  arguments = (
+      source, 'antmaze-umaze-v2', datasets.DataOptions(n_step=2), .5)
+  dataset = datasets.load(*arguments)
+  recorded.assert_same_bits(
+      datasets.make_resident_dataset(datasets.transition_blocks(*arguments)),
+      dataset)
   for seed in (0, 1):
-    batches = make.make_dataset(
-        source, discount=.5, batch_size=2, num_epochs=1, seed=seed, **arguments)
-    again = make.make_dataset(wanted, batch_size=2, num_epochs=1, seed=seed)
-    for found, batch in zip(batches, again, strict=True):
-      jax.tree.map(np.testing.assert_array_equal, found, batch)
+    batches = datasets.make_stream(
+        datasets.transition_blocks(*arguments), 2, seed=seed)
+    again = datasets.make_stream(dataset, 2, seed=seed)
+    for found, wanted in itertools.islice(zip(batches, again), 9):
+      recorded.assert_same_bits(found, wanted)
 
 
-def test_whole_dataset_as_numpy_arrays_is_no_copy():
-  dataset = _dataset()
-  found = make.make_dataset(dataset, on_device=False)
-  assert np.shares_memory(found.observation, dataset.observation)
+def test_resident_dataset_in_memory_is_not_copied():
+  found = delivery.make_resident_dataset(_DATASET)
+  assert np.shares_memory(found.observation, _DATASET.observation)
 
 
-def test_node_for_another_number_of_readers_is_refused():
-  server = serving.ChunkServer(store.MemoryStore(_dataset()), ['a', 'b'])
-  with pytest.raises(ValueError, match='num_shards=3.*2 readers: a, b'):
-    make.make_dataset(server, num_shards=3)
-  server.stop()
+def test_another_number_of_readers_is_refused():
+  served = server.Server(store.MemoryStore(_DATASET), num_readers=2)
+  for make in (lambda **kwargs: delivery.make_resident_dataset(
+      served, **kwargs), lambda **kwargs: delivery.make_stream(
+          served, 10, **kwargs)):
+    with pytest.raises(ValueError, match='num_readers=3.* serves 2 readers'):
+      make(num_readers=3)
+  served.stop()

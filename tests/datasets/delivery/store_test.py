@@ -1,4 +1,4 @@
-"""Tests of the places where transitions lie while they are served."""
+"""Tests of stores of transitions."""
 
 import tempfile
 
@@ -9,7 +9,7 @@ import pytest
 
 
 def _make_dataset(size, next_action=True):
-  """Transitions whose every number tells its row and column."""
+  """Returns transitions whose numbers each tell their row and column."""
   column = lambda tag, width: (
       tag + np.arange(size)[:, None] + np.arange(width) / 100
   ).astype(np.float32)
@@ -40,16 +40,17 @@ def _make_store(request):
   return lambda dataset: store.DiskStore(_blocks(dataset, 30, 1, 69))
 
 
-def test_reads_ranges_and_runs(make_store, dataset):
+def test_reads_slices(make_store, dataset):
   held = make_store(dataset)
-  assert held.num_transitions == 100
-  for found, rows in [
-      (held.read(0, 100), range(100)),
-      (held.read(29, 32), [29, 30, 31]),
-      # The last run reaches over the end.
-      (held.read_runs(np.array([50, 4, 98]), 3),
-       [50, 51, 52, 4, 5, 6, 98, 99])]:
-    wanted = store.to_columns(dataset)
+  assert held.num_transitions() == 100
+  wanted = store.to_columns(dataset)
+  for starts, length, rows in [
+      ([0], 100, range(100)),
+      ([29], 3, [29, 30, 31]),
+      ([98], 3, [98, 99]),
+      # The last slice ends early.
+      ([50, 4, 98], 3, [50, 51, 52, 4, 5, 6, 98, 99])]:
+    found = held.read(np.array(starts), length)
     assert found.keys() == wanted.keys()
     for name, column in found.items():
       assert column.dtype == np.float32
@@ -73,7 +74,7 @@ def test_disk_store_names_what_does_not_fit_together():
     store.DiskStore([])
 
 
-def test_full_disk_is_told(monkeypatch):
+def test_full_disk_is_reported(monkeypatch):
   # A device that is always full.
   monkeypatch.setattr(
       tempfile, 'TemporaryFile', lambda **_: open('/dev/full', 'wb'))

@@ -1,0 +1,164 @@
+"""A stream of shuffled minibatches with a position that can be saved."""
+
+from typing import Callable, Iterator, Mapping, Optional, Sequence
+
+from acme import types
+import numpy as np
+
+from . import background
+from . import chunks
+from . import store as stores
+
+# Transitions in the shuffle buffer, by default.
+SHUFFLE_BUFFER = 200_000
+
+# Yields the chunks of a reader from (epoch, index) on, without end.
+OpenChunks = Callable[[int, int], Iterator[chunks.Chunk]]
+
+# Returns mean and standard deviation of the observations, `[O]` each.
+Statistics = Callable[[], tuple[np.ndarray, np.ndarray]]
+
+
+class Stream(Iterator[types.Transition]):
+  """Minibatches of one reader's share, each transition once in each epoch.
+
+  Minibatches continue across the ends of shuffle buffers and epochs, so that
+  all have one size.
+
+  Attributes:
+    observation_statistics: returns mean and standard deviation of the whole
+      dataset's observations, `[O]` each.
+  """
+
+  def __init__(
+      self,
+      open_chunks: OpenChunks,
+      order: chunks.Order,
+      batch_size: int,
+      shuffle_buffer: int = SHUFFLE_BUFFER,
+      observation_statistics: Optional[Statistics] = None,
+  ):
+    """Creates the stream; nothing is read before the first minibatch.
+
+    Args:
+      open_chunks: where the chunks come from.
+      order: the order of these chunks.
+      batch_size: transitions per minibatch.
+      shuffle_buffer: transitions in the shuffle buffer, rounded down to whole
+        chunks; about three buffers are in memory.
+      observation_statistics: see `Stream.observation_statistics`.
+
+    Raises:
+      ValueError: if a number is not positive.
+    """
+    for name, value in (
+        ('batch_size', batch_size), ('shuffle_buffer', shuffle_buffer)):
+      if value < 1:
+        raise ValueError(f'{name}={value}: it must be at least 1.')
+    self._open_chunks = open_chunks
+    self._order = order
+    self._batch_size = batch_size
+    self._chunks_per_buffer = max(1, shuffle_buffer // chunks.CHUNK)
+    self.observation_statistics = observation_statistics
+    self._epoch, self._row = 0, 0  # Of the next minibatch's first transition.
+    self._filled: Optional[background.Background] = None
+    self._batches: Optional[background.Background] = None
+
+  def save(self) -> dict[str, int]:
+    """Returns the position after the last minibatch."""
+    return {'epoch': self._epoch, 'row': self._row,
+            'num_transitions': self._order.num_transitions,
+            'seed': self._order.seed, 'num_shards': self._order.num_readers}
+
+  def restore(self, position: Mapping[str, int]) -> None:
+    """Continues from a saved position.
+
+    If the number of readers has changed, the epoch begins again: the rows that
+    another number of readers had left are in no reader's share.
+
+    Args:
+      position: from `save`.
+
+    Raises:
+      ValueError: if the position belongs to another dataset or seed.
+      RuntimeError: if a minibatch was taken already.
+    """
+    if self._batches is not None:
+      raise RuntimeError(
+          'Restore the stream before its first minibatch is taken.')
+    current = self.save()
+    for name in ('num_transitions', 'seed'):
+      if position[name] != current[name]:
+        raise ValueError(
+            f'the saved position in the dataset is one for {name}='
+            f'{position[name]}, but here {name}={current[name]}. Continue with '
+            'the same data and seed, or begin a new run.')
+    self._epoch = position['epoch']
+    if position['num_shards'] == current['num_shards']:
+      self._row = position['row']
+
+  def close(self) -> None:
+    """Ends the stream and its threads."""
+    for thread in (self._filled, self._batches):
+      if thread is not None:
+        thread.close()
+
+  def __next__(self) -> types.Transition:
+    if self._batches is None:
+      # One thread fills the shuffle buffer, another one takes minibatches.
+      self._filled = background.Background(
+          self._buffers(self._epoch, self._row), ahead=1)
+      self._batches = background.Background(self._cut(self._filled), ahead=2)
+    batch, self._epoch, self._row = next(self._batches)
+    return batch
+
+  def _buffers(self, epoch: int, row: int):
+    """Yields `(epoch, first row, columns, rows in their order)`."""
+    parts = None
+    while True:
+      sizes = self._order.chunk_sizes(epoch)
+      first = 0  # The buffer's first row in the epoch.
+      for buffer, start in enumerate(
+          range(0, len(sizes), self._chunks_per_buffer)):
+        stop = min(start + self._chunks_per_buffer, len(sizes))
+        size = int(sizes[start:stop].sum())
+        if row < first + size:
+          if parts is None:
+            parts = self._open_chunks(epoch, start)
+          columns = chunks.unpack(
+              parts, [chunks.Header(epoch, i, self._order.num_transitions)
+                      for i in range(start, stop)], size)
+          rows = self._order.permutation(epoch, buffer, size)
+          skipped = max(0, row - first)
+          yield epoch, first + skipped, columns, rows[skipped:]
+        first += size
+      epoch, row = epoch + 1, 0
+
+  def _cut(self, buffers):
+    """Yields `(batch, epoch, row)`: what comes next after the batch."""
+    parts, missing = [], self._batch_size
+    for epoch, row, columns, rows in buffers:
+      while rows.size:
+        now, rows = rows[:missing], rows[missing:]
+        parts.append((columns, now))
+        missing -= len(now)
+        row += len(now)
+        if not missing:
+          yield _take(parts, self._batch_size), epoch, row
+          parts, missing = [], self._batch_size
+
+
+def _take(
+    parts: Sequence[tuple[stores.Columns, np.ndarray]], size: int,
+) -> types.Transition:
+  """Takes rows of several buffers' columns as one minibatch."""
+  (columns, _), *_ = parts
+  batch = {name: np.empty((size,) + column.shape[1:], column.dtype)
+           for name, column in columns.items()}
+  stop = 0
+  for columns, rows in parts:
+    start, stop = stop, stop + len(rows)
+    for name, column in columns.items():
+      # Any mode but 'raise' saves a copy.
+      np.take(column, rows, axis=0, out=batch[name][start:stop], mode='clip')
+  return stores.to_transition(batch)
