@@ -1,10 +1,7 @@
-"""Makes what a learner takes: a resident dataset, or a stream of minibatches.
-
-Reverb, and with it TensorFlow, is imported only where a server is read.
-"""
+"""Makes what a learner takes: a resident dataset, or a stream of minibatches."""
 
 import contextlib
-from typing import Any, Callable, Protocol, Union
+from typing import Any, Callable, TYPE_CHECKING, Union
 
 from acme import types
 import numpy as np
@@ -14,26 +11,12 @@ from . import store as stores
 from . import stream
 
 
-class Served(Protocol):
-  """A `server.Server`, or a client that calls one in another process."""
+if TYPE_CHECKING:  # This imports Reverb and TensorFlow, which takes seconds.
+  from . import server
 
-  def num_readers(self) -> int:
-    ...
-
-  def num_transitions(self) -> int:
-    ...
-
-  def example(self) -> stores.Columns:
-    ...
-
-  def observation_statistics(self) -> tuple[np.ndarray, np.ndarray]:
-    ...
-
-  def open(self, reader: int, *position: int) -> str:
-    ...
-
-
-Source = Union[stores.Dataset, stores.Store, Served]
+# T transitions, whole or in blocks; their store; or a server of them, which may
+# be a client that calls the server in another process.
+Source = Union[stores.Dataset, stores.Store, 'server.Server']
 
 
 def make_resident_dataset(
@@ -46,8 +29,7 @@ def make_resident_dataset(
   """Returns a whole dataset in this process's memory.
 
   Args:
-    source: a dataset or its store, which is not copied if it is in memory; or
-      the server of a dataset.
+    source: where the dataset is; one in memory is not copied.
     reader: this reader's number.
     num_readers: how many readers share the server.
     progress: called while the dataset is received from a server, with the
@@ -84,7 +66,7 @@ def make_stream(
   """Returns an endless iterator of shuffled minibatches.
 
   Args:
-    source: a dataset, its store, or its server; all give the same minibatches.
+    source: where the dataset is; it does not change the minibatches.
     batch_size: transitions per minibatch.
     reader: this reader's number. A reader that restarts replaces the one with
       the same number.
@@ -114,12 +96,12 @@ def make_stream(
                        source.observation_statistics)
 
 
-def example(source: Union[stores.Store, Served]) -> types.Transition:
+def example(source: Union[stores.Store, 'server.Server']) -> types.Transition:
   """Returns the first transition of a dataset, `[1, ...]`."""
   return stores.to_transition(source.example())
 
 
-def _checked(source: Source, num_readers: int) -> Union[stores.Store, Served]:
+def _checked(source: Source, num_readers: int) -> Union[stores.Store, 'server.Server']:
   """Returns the source, or its store; checks the server's readers."""
   if not hasattr(source, 'open'):
     return stores.make_store(source)

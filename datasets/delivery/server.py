@@ -65,12 +65,14 @@ class Server:
         [reverb.Table.queue(_table(reader), _TABLE_SIZE, signature=signature)
          for reader in range(num_readers)], port)
     self._address = f'{host}:{self._reverb.port}'
-    self._writers: list[Optional[_Writer]] = [None] * num_readers
+    self._client = self._reverb.localhost_client()
+    self._num_readers = num_readers
+    self._writers: dict[int, tuple[threading.Thread, threading.Event]] = {}
     self._lock = threading.Lock()
 
   def num_readers(self) -> int:
     """Returns the number of readers that share the dataset."""
-    return len(self._writers)
+    return self._num_readers
 
   def num_transitions(self) -> int:
     """Returns T, the transitions of the dataset."""
@@ -111,57 +113,49 @@ class Server:
     with self._lock:
       if self._close(reader):
         time.sleep(_REQUEST_TIMEOUT)
-      self._writers[reader] = _Writer(
-          self._reverb.localhost_client(), _table(reader),
-          chunks.pack_resident(self._store) if seed is None else
-          chunks.pack_shuffled(self._store, order, epoch, index))
+      parts = (chunks.pack_resident(self._store) if seed is None else
+               chunks.pack_shuffled(self._store, order, epoch, index))
+      stopped = threading.Event()
+      writer = threading.Thread(target=_write, daemon=True, args=(
+          self._client, _table(reader), parts, stopped))
+      self._writers[reader] = writer, stopped
+      writer.start()
     return self._address
 
   def stop(self) -> None:
     """Stops to fill tables, and the Reverb server."""
     with self._lock:
-      for reader in range(self.num_readers()):
+      for reader in self._writers:
         self._close(reader)
       self._reverb.stop()
 
   def _close(self, reader: int) -> bool:
     """Empties the reader's table; returns whether it had been opened."""
-    writer, self._writers[reader] = self._writers[reader], None
-    if writer is not None:
-      writer.stop()
-    return writer is not None
-
-
-class _Writer:
-  """A thread that writes chunks to a table."""
-
-  def __init__(
-      self, client: reverb.Client, table: str, parts: Iterator[chunks.Chunk]):
-    self._client, self._table, self._parts = client, table, parts
-    self._stopped = threading.Event()
-    self._thread = threading.Thread(target=self._run, daemon=True)
-    self._thread.start()
-
-  def _run(self):
-    try:
-      # Reverb's newer trajectory writer needs items of one shape.
-      with self._client.writer(1, max_in_flight_items=_IN_FLIGHT) as writer:
-        for chunk in self._parts:
-          if self._stopped.is_set():
-            break
-          writer.append(chunk)
-          writer.create_item(self._table, num_timesteps=1, priority=1.)
-    except Exception:  # The reader times out; the reason is only known here.
-      logging.exception('Writing the dataset to %s failed.', self._table)
-
-  def stop(self):
-    """Stops the thread and empties the table."""
-    self._stopped.set()
-    while self._thread.is_alive():
+    if reader not in self._writers:
+      return False
+    writer, stopped = self._writers[reader]
+    stopped.set()
+    while writer.is_alive():
       # A writer waits for room in the table before it ends.
-      self._client.reset(self._table)
-      self._thread.join(_POLL)
-    self._client.reset(self._table)
+      self._client.reset(_table(reader))
+      writer.join(_POLL)
+    self._client.reset(_table(reader))
+    return True
+
+
+def _write(client: reverb.Client, table: str, parts: Iterator[chunks.Chunk],
+           stopped: threading.Event):
+  """Writes chunks to a table until stopped."""
+  try:
+    # Reverb's newer trajectory writer needs items of one shape.
+    with client.writer(1, max_in_flight_items=_IN_FLIGHT) as writer:
+      for chunk in parts:
+        if stopped.is_set():
+          break
+        writer.append(chunk)
+        writer.create_item(table, num_timesteps=1, priority=1.)
+  except Exception:  # The reader times out; the reason is only known here.
+    logging.exception('Writing the dataset to %s failed.', table)
 
 
 def _table(reader: int) -> str:

@@ -7,7 +7,7 @@ transition holds in its `extras`, is one of them.
 import abc
 import os
 import tempfile
-from typing import Iterable, Mapping, Optional, Union
+from typing import Iterable, Mapping, Union
 
 from acme import types
 import numpy as np
@@ -20,10 +20,6 @@ Columns = Mapping[str, np.ndarray]
 
 # Rows that are summed up at once.
 _BLOCK = 100_000
-
-# In the order of a file's records.
-_NAMES = ('observation', 'action', 'reward', 'discount', 'next_observation',
-          'next_action')
 
 
 class Store(abc.ABC):
@@ -42,13 +38,16 @@ class Store(abc.ABC):
       length: rows of each slice; a slice ends at row T if that is earlier.
     """
 
-  @abc.abstractmethod
-  def observation_statistics(self) -> tuple[np.ndarray, np.ndarray]:
-    """Returns mean and standard deviation of the observations, `[O]` each."""
-
   def example(self) -> Columns:
     """Returns the first transition, `[1, ...]`."""
     return self.read(np.zeros(1, int), 1)
+
+  def observation_statistics(self) -> tuple[np.ndarray, np.ndarray]:
+    """Returns mean and standard deviation of the observations, `[O]` each."""
+    found = moments.Moments()
+    for start in range(0, self.num_transitions(), _BLOCK):
+      found.add(self.read(np.array([start]), _BLOCK)['observation'])
+    return found.mean, found.std
 
 
 def make_store(dataset: Union[Dataset, Store]) -> Store:
@@ -97,27 +96,20 @@ class MemoryStore(Store):
   """Transitions in this process's memory; they are not copied."""
 
   def __init__(self, dataset: types.Transition):
-    """Takes a dataset of T transitions; raises what `to_columns` raises."""
+    """Takes T transitions; raises what `to_columns` raises."""
     self._columns = to_columns(dataset)
 
   def num_transitions(self) -> int:
     return len(self._columns['reward'])
 
   def read(self, starts: np.ndarray, length: int) -> Columns:
-    if len(starts) == 1:  # Spares the copy.
+    if len(starts) == 1:  # A view.
       rows = slice(starts[0], starts[0] + length)
       return {name: column[rows] for name, column in self._columns.items()}
     rows = (starts[:, None] + np.arange(length)).reshape(-1)
     rows = rows[rows < self.num_transitions()]
     return {name: np.take(column, rows, axis=0)
             for name, column in self._columns.items()}
-
-  def observation_statistics(self) -> tuple[np.ndarray, np.ndarray]:
-    found = moments.Moments()
-    observation = self._columns['observation']
-    for start in range(0, len(observation), _BLOCK):
-      found.add(observation[start:start + _BLOCK])
-    return found.mean, found.std
 
 
 class DiskStore(Store):
@@ -128,10 +120,7 @@ class DiskStore(Store):
   """
 
   def __init__(self, blocks: Iterable[types.Transition]):
-    """Writes blocks of transitions, one after the other.
-
-    Args:
-      blocks: T float32 transitions in all, see `to_columns`.
+    """Writes blocks of transitions, T in all; see `to_columns`.
 
     Raises:
       ValueError: if there is no transition, or a block is malformed or unlike
@@ -139,60 +128,47 @@ class DiskStore(Store):
       OSError: if the disk is full; the message names the directory.
     """
     self._file = tempfile.TemporaryFile(prefix='acme_msg-')
-    self._observation = moments.Moments()
-    self._shapes: Optional[dict[str, tuple[int, ...]]] = None
+    self._num_transitions, self._record = 0, None
     for block in blocks:
       self._append(to_columns(block))
-    if self._shapes is None:
+    if not self._num_transitions:
       raise ValueError('the dataset has no transition.')
     self._file.flush()
 
   def _append(self, columns: Columns):
-    shapes = {name: columns[name].shape[1:] for name in _NAMES
-              if name in columns}
-    for name, column in columns.items():
-      if column.dtype != np.float32 or column.ndim > 2:
-        raise ValueError(
-            f'{name} has the type {column.dtype} and the shape {column.shape}; '
-            'a dataset that is kept on disk holds float32 vectors and scalars.')
-    if self._shapes is None:
-      self._shapes = shapes
-    if shapes != self._shapes:
+    record = np.dtype([(name, column.dtype, column.shape[1:])
+                       for name, column in columns.items()])
+    if self._record is not None and self._record != record:
       raise ValueError(
-          f'after {self.num_transitions()} transitions of shapes '
-          f'{self._shapes} came some of shapes {shapes}.')
-    records = np.concatenate(
-        [columns[name].reshape(len(columns[name]), -1) for name in shapes], 1)
+          f'after {self._num_transitions} transitions of {self._record} came '
+          f'some of {record}.')
+    self._record = record
+    records = np.empty(len(columns['reward']), record)
+    for name, column in columns.items():
+      records[name] = column
     try:
       self._file.write(records.data)
     except OSError as error:
       raise OSError(
-          error.errno, f'{error.strerror} after {self.num_transitions()} '
+          error.errno, f'{error.strerror} after {self._num_transitions} '
           f'transitions; the data is kept in {tempfile.gettempdir()}, set '
           'TMPDIR to a directory with more room') from error
-    self._observation.add(columns['observation'])
+    self._num_transitions += len(records)
 
   def num_transitions(self) -> int:
-    return self._observation.count
+    return self._num_transitions
 
   def read(self, starts: np.ndarray, length: int) -> Columns:
-    sizes = np.minimum(length, self.num_transitions() - starts).tolist()
-    widths = [int(np.prod(shape)) for shape in self._shapes.values()]
-    records = np.empty((sum(sizes), sum(widths)), np.float32)
-    row = 0
+    sizes = np.minimum(length, self._num_transitions - starts).tolist()
+    records, row = np.empty(sum(sizes), self._record), 0
     for start, size in zip(starts.tolist(), sizes):
-      part = memoryview(records[row:row + size]).cast('B')
-      position = start * records[0].nbytes
+      part = memoryview(records[row:row + size].view(np.uint8))
+      position = start * self._record.itemsize
       # Threads share the file, so each call gives its position; it reads less
       # than 2 GiB.
       while found := os.preadv(self._file.fileno(), [part], position):
         part, position = part[found:], position + found
-      assert not part
+      assert not part, 'The temporary file of the dataset is incomplete.'
       row += size
-    parts = np.split(records, np.cumsum(widths[:-1]), axis=1)
-    return {
-        name: np.ascontiguousarray(part).reshape((row,) + shape)
-        for (name, shape), part in zip(self._shapes.items(), parts)}
-
-  def observation_statistics(self) -> tuple[np.ndarray, np.ndarray]:
-    return self._observation.mean, self._observation.std
+    return {name: np.ascontiguousarray(records[name])
+            for name in self._record.names}

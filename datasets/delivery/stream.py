@@ -144,21 +144,17 @@ class Stream(Iterator[types.Transition]):
         missing -= len(now)
         row += len(now)
         if not missing:
-          yield _take(parts, self._batch_size), epoch, row
+          yield _take(parts), epoch, row
           parts, missing = [], self._batch_size
 
 
 def _take(
-    parts: Sequence[tuple[stores.Columns, np.ndarray]], size: int,
-) -> types.Transition:
+    parts: Sequence[tuple[stores.Columns, np.ndarray]]) -> types.Transition:
   """Takes rows of several buffers' columns as one minibatch."""
-  (columns, _), *_ = parts
-  batch = {name: np.empty((size,) + column.shape[1:], column.dtype)
-           for name, column in columns.items()}
-  stop = 0
-  for columns, rows in parts:
-    start, stop = stop, stop + len(rows)
-    for name, column in columns.items():
-      # Any mode but 'raise' saves a copy.
-      np.take(column, rows, axis=0, out=batch[name][start:stop], mode='clip')
+  (batch, rows), *others = parts
+  batch = {name: np.take(column, rows, axis=0)
+           for name, column in batch.items()}
+  for columns, rows in others:
+    batch = {name: np.concatenate([column, columns[name][rows]])
+             for name, column in batch.items()}
   return stores.to_transition(batch)

@@ -16,7 +16,7 @@ import os
 import pathlib
 import shutil
 import tempfile
-from typing import Any, Mapping, Optional, Sequence
+from typing import Any, Mapping, Optional
 
 from absl import flags
 import jax
