@@ -33,7 +33,8 @@ def make_program(
   Args:
     experiment: what to run.
     join: joins the learner's hosts; by default at a free port of this machine.
-    make_data: makes the data node from the dataset's factory and the number of hosts.
+    make_data: makes the data node from the dataset's factory and the number of
+      learner hosts.
     first_learner_only: leaves out the other hosts, which have their own
       programs.
   """

@@ -15,7 +15,7 @@ class Background(Generic[T]):
   """
 
   def __init__(self, values: Iterator[T], ahead: int):
-    """Starts the thread, which holds at most `ahead` values and the next one."""
+    """Starts the thread; it holds at most `ahead` values and the next one."""
     self._results = queue.Queue()
     self._room = threading.Semaphore(ahead)
     self._closed = threading.Event()

@@ -7,14 +7,15 @@ compared bit by bit, so the unpacked transitions have the same bits.
 """
 
 import dataclasses
-from typing import Any, Callable, Iterator, Mapping, NamedTuple, Optional, Sequence
+from typing import (
+    Any, Callable, Iterator, Mapping, NamedTuple, Optional, Sequence)
 
 import numpy as np
 
 from . import store as stores
 
-# Transitions in a slice: few, since neighbours resemble each other; but several,
-# because those are fast to read, and small to send.
+# Transitions in a slice. Neighbours resemble each other, so there are few; but
+# consecutive transitions are faster to read and to send.
 SLICE = 32
 # Transitions in a chunk: Reverb is fastest with items of about 4,000.
 CHUNK = 128 * SLICE

@@ -1,4 +1,4 @@
-"""Makes what a learner takes: a resident dataset, or a stream of minibatches."""
+"""Makes what learners take: a resident dataset or a stream."""
 
 import contextlib
 from typing import Any, Callable, TYPE_CHECKING, Union
@@ -75,8 +75,7 @@ def make_stream(
     shuffle_buffer: see `stream.Stream`.
 
   Returns:
-    Minibatches `[batch_size, ...]`, which any Acme learner takes. Their position
-    can be saved and restored.
+    Minibatches `[batch_size, ...]`, which any Acme learner takes.
 
   Raises:
     ValueError: if a number is out of its range, or the server is made for
@@ -101,7 +100,8 @@ def example(source: Union[stores.Store, 'server.Server']) -> types.Transition:
   return stores.to_transition(source.example())
 
 
-def _checked(source: Source, num_readers: int) -> Union[stores.Store, 'server.Server']:
+def _checked(
+    source: Source, num_readers: int) -> Union[stores.Store, 'server.Server']:
   """Returns the source, or its store; checks the server's readers."""
   if not hasattr(source, 'open'):
     return stores.make_store(source)
