@@ -13,7 +13,6 @@ from ..datasets import loading
 from ..datasets import rewards
 from ..launch import experiment_config
 
-# Task.
 _TASK_CLASS = flags.DEFINE_enum(
     'task_class', 'pointmaze', tasks.TASK_CLASSES,
     "'pointmaze', the embedded tasks, or 'd4rl', the real ones.")
@@ -31,7 +30,6 @@ _DATASET_GOAL = flags.DEFINE_list(
     "X,Y of the goal that defines the rewards of OGBench's mazes, whose files "
     'have none.')
 
-# Data.
 _REWARD_TRANSFORM = flags.DEFINE_enum(
     'reward_transform', 'auto', rewards.NAMES,
     'How rewards are changed before the agent sees them.')
@@ -56,7 +54,6 @@ _SHUFFLE_BUFFER = flags.DEFINE_integer(
     'Number of streamed transitions that are shuffled together; the learner '
     'holds about three times as many.')
 
-# Agent.
 _ALGORITHM = flags.DEFINE_enum(
     'algorithm', 'msg', algorithms.ALGORITHMS, 'The agent.')
 _GIN_CONFIGS = flags.DEFINE_multi_string(
@@ -71,7 +68,6 @@ _NUM_SGD_STEPS_PER_STEP = flags.DEFINE_integer(
     'num_sgd_steps_per_step', None,
     "Gradient steps per learner step; by default the agent's option.")
 
-# Budget.
 _NUM_STEPS = flags.DEFINE_integer(
     'num_steps', None,
     'Learner steps of the whole run; by default 1,000,000, or the next multiple '
@@ -86,13 +82,24 @@ _EPISODES_PER_EVAL = flags.DEFINE_integer(
 _SEED = flags.DEFINE_integer(
     'seed', 1, 'Seed of the learner, the actors and the environments.')
 
-# Output and nodes.
 _ROOT_DIR = flags.DEFINE_string(
     'root_dir', None,
     'Directory of the run; runs/TASK-ALGORITHM-seedSEED by default. A run that '
     'exists there is resumed; nothing in it is ever deleted.')
 _NUM_EVALUATORS = flags.DEFINE_integer(
     'num_evaluators', 1, 'Evaluator nodes of the program.')
+
+# Names of the flags above by the title under which `--help` lists them.
+GROUPS = {
+    'Task': ('task_class', 'task_name', 'dataset', 'dataset_goal'),
+    'Data': ('reward_transform', 'split', 'num_episodes', 'top_fraction',
+             'n_step', 'normalize_observations', 'data_mode', 'shuffle_buffer'),
+    'Agent': ('algorithm', 'gin_configs', 'gin_bindings', 'batch_size',
+              'num_sgd_steps_per_step'),
+    'Budget': ('num_steps', 'eval_every_steps', 'episodes_per_eval', 'seed'),
+    'Output': ('root_dir',),
+    'Nodes': ('num_evaluators',),
+}
 
 
 def _goal() -> Optional[Tuple[float, float]]:

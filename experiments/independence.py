@@ -42,6 +42,7 @@ from matplotlib import figure as figure_lib
 import numpy as np
 
 from . import plots
+from .. import command_help
 from ..agents import sharding
 from ..agents.msg import losses
 
@@ -289,4 +290,4 @@ def main(argv):
 
 if __name__ == '__main__':
   flags.DEFINE_string('output', 'runs/independence.png', 'Picture to write.')
-  app.run(main)
+  command_help.run(main, {'Output': ('output',)})

@@ -14,7 +14,6 @@ import os
 import sys
 import time
 
-from absl import app
 from absl import flags
 
 from . import gin_options
@@ -22,6 +21,7 @@ from . import plots
 from . import report
 from . import settings
 from . import tasks
+from .. import command_help
 from ..datasets import pointmaze_generator
 from ..launch import local
 
@@ -105,4 +105,9 @@ averaged over the last {_NUM_SCORED_EVALS} evaluations
 
 if __name__ == '__main__':
   flags.FLAGS.set_default('lp_launch_type', 'local_mp')
-  app.run(main)
+  command_help.run(main, {
+      'Task': ('task_name',),
+      'Budget': ('num_steps', 'episodes_per_eval', 'seed'),
+      'Output': ('root_dir',),
+      'Nodes': ('lp_launch_type',),
+  })

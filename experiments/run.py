@@ -1,4 +1,4 @@
-"""Trains and evaluates an agent: `python -m acme_msg.experiments.run`.
+r"""Trains and evaluates an agent: `python -m acme_msg.experiments.run`.
 
 For example, MSG on the embedded task:
 
@@ -16,12 +16,12 @@ if __name__ == '__main__':
 import os
 import sys
 
-from absl import app
 from absl import flags
 import jax
 
 from . import experiment_flags
 from . import report
+from .. import command_help
 from ..launch import experiment_config
 from ..launch import local
 from ..launch import run_directory
@@ -78,4 +78,9 @@ def main(argv):
 
 if __name__ == '__main__':
   flags.FLAGS.set_default('lp_launch_type', 'local_mp')
-  app.run(main)
+  command_help.run(main, {
+      **experiment_flags.GROUPS,
+      'Output': ('root_dir', 'create_saved_model_actor'),
+      'Nodes': ('run_local', 'lp_launch_type', 'num_evaluators'),
+      'Debugging': ('debug_nans', 'pdb_post_mortem'),
+  })

@@ -1,1 +1,1 @@
-"""Measures speed: gradient steps, the way of the data, collectives."""
+"""Measures the speed of gradient steps and of data, and counts collectives."""

@@ -15,7 +15,6 @@ import statistics
 import time
 from typing import Any, Callable, Mapping
 
-from absl import app
 from absl import flags
 from acme import specs
 from acme import types
@@ -24,6 +23,7 @@ import jax
 import numpy as np
 
 from ... import builders
+from ... import command_help
 from ...agents import msg
 from ...agents.msg import learning
 
@@ -122,4 +122,9 @@ def main(argv):
 
 
 if __name__ == '__main__':
-  app.run(main)
+  command_help.run(main, {
+      'Programs': (
+          'ensemble_methods', 'ensemble_sizes', 'num_devices', 'hidden_sizes',
+          'batch_size', 'observation_size', 'action_size'),
+      'Measurement': ('num_sgd_steps_per_step', 'rounds'),
+  })

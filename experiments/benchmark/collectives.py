@@ -15,7 +15,6 @@ import collections
 import os
 from typing import Any, Sequence
 
-from absl import app
 from absl import flags
 from acme import specs
 from acme import types
@@ -27,6 +26,7 @@ from . import hlo
 from .. import algorithms
 from .. import gin_options
 from ... import builders
+from ... import command_help
 from ...agents import msg
 from ...agents import parallel
 from ...agents import scanned_program
@@ -162,4 +162,8 @@ def main(argv):
 
 
 if __name__ == '__main__':
-  app.run(main)
+  command_help.run(main, {
+      'Programs': (
+          'recipes', 'gin_bindings', 'observation_size', 'action_size'),
+      'Devices': ('num_devices', 'topology'),
+  })

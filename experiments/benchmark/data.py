@@ -1,8 +1,9 @@
-"""Measures the data's way: `python -m acme_msg.experiments.benchmark.data`.
+"""Measures the delivery of data from a file to the learner.
 
-The data has AntMaze's shape (29 and 8 numbers, episodes of 1,000 steps) and
-D4RL's layout. Whoever serves it is another process, as in a program. Ways that
-are compared take turns, and the median of the rounds is printed.
+Run `python -m acme_msg.experiments.benchmark.data`. The data has AntMaze's
+shape (29 and 8 numbers, episodes of 1,000 steps) and D4RL's layout. The server
+is another process, as in a program. Compared methods take turns, and the median
+over the rounds is printed.
 """
 
 if __name__ == '__main__':
@@ -17,18 +18,21 @@ import tempfile
 import time
 from typing import Any, Callable, Iterator
 
-from absl import app
 from absl import flags
+
+from ... import command_help
 
 _PARTS = flags.DEFINE_multi_enum(
     'part', ['resident', 'stream', 'idle', 'memory'],
     ['resident', 'stream', 'idle', 'memory'], 'What to measure.')
 _NUM_TRANSITIONS = flags.DEFINE_integer(
-    'num_transitions', 1_000_000, 'Of the dataset, but for `memory`.')
+    'num_transitions', 1_000_000,
+    'Size of the dataset, except for `memory`.')
 _GIBIBYTES = flags.DEFINE_float(
-    'gibibytes', 8., 'Size of the file of `memory`; thrice that is needed.')
-_ROUNDS = flags.DEFINE_integer('rounds', 5, 'Turns of each way.')
-_SECONDS = flags.DEFINE_float('seconds', 5., 'Of each turn of a stream.')
+    'gibibytes', 8.,
+    'Size of the file of `memory`; needs three times as much disk space.')
+_ROUNDS = flags.DEFINE_integer('rounds', 5, 'Rounds of each method.')
+_SECONDS = flags.DEFINE_float('seconds', 5., 'Duration of a round of a stream.')
 _NUM_STEPS = flags.DEFINE_integer(
     'num_steps', 30, 'Timed learner steps of `idle` and `memory`.')
 
@@ -48,7 +52,7 @@ def _write_file(path: str, num_rows: int, compression=None):
         name: file.create_dataset(
             name, (num_rows,) + shape,
             'f4' if name not in ('terminals', 'timeouts') else '?',
-            # As h5py cuts it up for a writer that does not say how.
+            # h5py's default chunks.
             chunks=True if compression else None, compression=compression)
         for name, shape in shapes.items()}
     for start in range(0, num_rows, _BLOCK):
@@ -64,11 +68,11 @@ def _write_file(path: str, num_rows: int, compression=None):
 
 
 def _peak_mebibytes() -> float:
-  """The most memory that this process has had."""
+  """Returns the peak memory of this process."""
   return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-# What runs in the process that serves.
+# Functions that run in the server's process.
 
 
 def _load(path: str, in_blocks: bool):
@@ -81,7 +85,7 @@ def _load(path: str, in_blocks: bool):
 
 
 def _serve_items(size: int) -> Any:
-  """Starts a server of single transitions, written by Acme's adder."""
+  """Starts a Reverb server of single transitions, written by Acme's adder."""
   from acme.adders import reverb as adders
   import dm_env
   import numpy as np
@@ -113,7 +117,7 @@ def _spec() -> Any:
 
 
 def _run_node(connection):
-  """Answers calls of the node, once there is one."""
+  """Answers the calls of a `_Node` until it sends None."""
   node = None
   functions = {'load': _load, 'serve_items': _serve_items}
   connection.send('ready')
@@ -132,14 +136,14 @@ def _run_node(connection):
 
 
 class _Node:
-  """The process that serves, seen from the one that learns."""
+  """A server in another process, as the learner's process sees it."""
 
   def __init__(self):
     context = multiprocessing.get_context('spawn')
     self._connection, remote = context.Pipe()
     self._process = context.Process(target=_run_node, args=(remote,))
     self._process.start()
-    remote.close()  # So that the end of the process is noticed.
+    remote.close()  # Else the end of the process is not noticed.
     self._connection.recv()
 
   def __getattr__(self, method: str):
@@ -153,20 +157,20 @@ class _Node:
     self._process.join()
 
 
-# What is measured.
+# Measurements.
 
 
-def _race(ways: dict[str, Callable[[], float]]) -> dict[str, float]:
-  """The median of each way's figures, over rounds in which they take turns."""
-  found = {name: [] for name in ways}
+def _race(methods: dict[str, Callable[[], float]]) -> dict[str, float]:
+  """Returns each method's median over rounds in which the methods take turns."""
+  found = {name: [] for name in methods}
   for _ in range(_ROUNDS.value):
-    for name, run in ways.items():
+    for name, run in methods.items():
       found[name].append(run())
   return {name: statistics.median(values) for name, values in found.items()}
 
 
 def _measure_resident(folder: str):
-  """From a file to device memory: h5py alone and the copy, and our way."""
+  """Compares two ways into device memory: h5py and a copy; the data node."""
   import h5py
   import jax
   from ...datasets import delivery
@@ -201,7 +205,7 @@ def _measure_resident(folder: str):
 
 
 def _rate(batches: Iterator[Any], size: int) -> float:
-  """Millions of transitions per second that an iterator gives."""
+  """Returns an iterator's rate in millions of transitions per second."""
   next(batches)
   start, count = time.perf_counter(), 0
   while time.perf_counter() - start < _SECONDS.value:
@@ -211,7 +215,7 @@ def _rate(batches: Iterator[Any], size: int) -> float:
 
 
 def _measure_stream(folder: str):
-  """Batches of 256 times 100, against Acme's of one transition per item."""
+  """Compares streamed batches with Acme's, which sample single transitions."""
   from acme.datasets import reverb as acme_reverb
   from ...datasets import delivery
   path = os.path.join(folder, 'stream.hdf5')
@@ -240,7 +244,7 @@ def _measure_stream(folder: str):
 
 
 def _train(node: _Node, mode: str) -> float:
-  """Trains MSG on a node's data; returns the share of time without data."""
+  """Trains MSG on a server's data; returns the share of time spent waiting."""
   import jax
   from acme.utils import loggers
   from ... import builders
@@ -277,18 +281,18 @@ def _train(node: _Node, mode: str) -> float:
 
 
 def _measure_idle(folder: str):
-  """The time that a learner waits for data, in percent of its time."""
+  """Measures the time that a learner waits for data, in percent."""
   path = os.path.join(folder, 'idle.hdf5')
   _write_file(path, _NUM_TRANSITIONS.value)
   node = _Node()
   node.load(path, True)
-  # Resident data is drawn from inside the compiled steps.
+  # A learner of resident data never waits: its program draws the minibatches.
   print(f'| idle | {100 * _train(node, "stream"):.2f} % |', flush=True)
   node.end()
 
 
 def _measure_memory(folder: str):
-  """The most memory of either process on a dataset of any size."""
+  """Measures the peak memory of both processes on a large dataset."""
   path = os.path.join(folder, 'large.hdf5')
   row_bytes = 4 * (_OBSERVATION_SIZE + _ACTION_SIZE + 1) + 2
   _write_file(path, int(_GIBIBYTES.value * 2**30 / row_bytes))
@@ -305,7 +309,7 @@ def _measure_memory(folder: str):
 
 
 def main(argv):
-  """Measures what the flags ask for, and prints a line of a table for each."""
+  """Measures the parts that the flags name; prints a table row for each."""
   del argv
   parts = {'resident': _measure_resident, 'stream': _measure_stream,
            'idle': _measure_idle, 'memory': _measure_memory}
@@ -315,4 +319,7 @@ def main(argv):
 
 
 if __name__ == '__main__':
-  app.run(main)
+  command_help.run(main, {
+      'Data': ('num_transitions', 'gibibytes'),
+      'Measurement': ('part', 'rounds', 'seconds', 'num_steps'),
+  })

@@ -13,7 +13,6 @@ if __name__ == '__main__':
 
 from typing import Any, Callable
 
-from absl import app
 import acme
 from acme import specs
 from acme import types
@@ -23,6 +22,7 @@ from acme.utils import loggers
 import dm_env
 
 from . import small
+from ... import command_help
 from ... import builders
 
 
@@ -90,4 +90,4 @@ def main(argv):
 
 
 if __name__ == '__main__':
-  app.run(main)
+  command_help.run(main)

@@ -15,7 +15,6 @@ if __name__ == '__main__':
 
 from typing import Any, Callable
 
-from absl import app
 import acme
 from acme import specs
 from acme import types
@@ -28,6 +27,7 @@ import jax
 import launchpad as lp
 
 from . import small
+from ... import command_help
 from ... import builders
 
 
@@ -91,4 +91,4 @@ def main(argv):
 
 
 if __name__ == '__main__':
-  app.run(main)
+  command_help.run(main, {'Nodes': ['lp_launch_type']})

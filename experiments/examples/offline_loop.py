@@ -16,7 +16,6 @@ if __name__ == '__main__':
 
 from typing import Any, Callable
 
-from absl import app
 import acme
 from acme import core
 from acme import specs
@@ -27,6 +26,7 @@ import dm_env
 import jax
 
 from . import small
+from ... import command_help
 from ... import builders
 from ...launch import run_loggers
 
@@ -98,4 +98,4 @@ def main(argv):
 
 
 if __name__ == '__main__':
-  app.run(main)
+  command_help.run(main)

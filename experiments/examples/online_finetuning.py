@@ -17,7 +17,6 @@ if __name__ == '__main__':
 import dataclasses
 from typing import Any, Callable, Tuple
 
-from absl import app
 import acme
 from acme import core
 from acme import specs
@@ -29,6 +28,7 @@ import jax
 import numpy as np
 
 from . import small
+from ... import command_help
 from ... import builders
 from ...datasets import rewards
 
@@ -169,4 +169,4 @@ def main(argv):
 
 
 if __name__ == '__main__':
-  app.run(main)
+  command_help.run(main)

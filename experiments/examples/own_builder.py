@@ -16,7 +16,6 @@ if __name__ == '__main__':
 
 import time
 
-from absl import app
 import acme
 from acme.agents.jax import actor_core
 from acme.agents.jax import actors
@@ -27,6 +26,7 @@ import jax.numpy as jnp
 import optax
 
 from . import small
+from ... import command_help
 from ... import builders
 from ...launch import experiment_config
 from ...launch import local
@@ -129,4 +129,4 @@ def main(argv):
 
 
 if __name__ == '__main__':
-  app.run(main)
+  command_help.run(main)
