@@ -8,7 +8,6 @@ from . import algorithms
 from . import gin_options
 from . import settings
 from . import tasks
-from ..datasets import delivery
 from ..datasets import loading
 from ..datasets import rewards
 from ..launch import experiment_config
@@ -50,7 +49,7 @@ _DATA_MODE = flags.DEFINE_enum(
     "'resident': the learner holds the whole dataset; 'stream': for datasets "
     'of any size.')
 _SHUFFLE_BUFFER = flags.DEFINE_integer(
-    'shuffle_buffer', delivery.SHUFFLE_BUFFER,
+    'shuffle_buffer', experiment_config.StreamConfig.shuffle_buffer,
     'Number of streamed transitions that are shuffled together; the learner '
     'holds about three times as many.')
 
@@ -134,8 +133,9 @@ def make_experiment() -> experiment_config.ExperimentConfig:
           loading.DataOptions(
               _REWARD_TRANSFORM.value, _SPLIT.value, _NUM_EPISODES.value,
               _TOP_FRACTION.value, _N_STEP.value),
-          _NORMALIZE_OBSERVATIONS.value, _DATA_MODE.value,
-          _SHUFFLE_BUFFER.value),
+          _NORMALIZE_OBSERVATIONS.value,
+          (experiment_config.StreamConfig(_SHUFFLE_BUFFER.value)
+           if _DATA_MODE.value == 'stream' else None)),
       seed=_SEED.value,
       root_dir=_ROOT_DIR.value,
       num_evaluators=_NUM_EVALUATORS.value)

@@ -7,7 +7,6 @@ from typing import Any, Mapping, Optional
 from . import algorithms
 from . import tasks
 from .. import builders
-from ..datasets import delivery
 from ..datasets import loading
 from ..launch import experiment_config
 
@@ -40,14 +39,11 @@ class DataConfig:
     options: which episodes, rewards and steps are used.
     normalize_observations: whether the agent sees observations with mean 0 and
       standard deviation 1 over the dataset.
-    data_mode: 'resident', where the learner holds the whole dataset, or
-      'stream', see `launch.StreamConfig`.
-    shuffle_buffer: number of streamed transitions that are shuffled together.
+    stream: how the dataset is streamed; None if the learner holds all of it.
   """
   options: loading.DataOptions = loading.DataOptions()
   normalize_observations: bool = False
-  data_mode: str = 'resident'
-  shuffle_buffer: int = delivery.SHUFFLE_BUFFER
+  stream: Optional[experiment_config.StreamConfig] = None
 
   def record(self) -> Mapping[str, Any]:
     """Returns the values that are not defaults, for the run's record.
@@ -55,15 +51,21 @@ class DataConfig:
     Only these are recorded, so that runs from before an option existed still
     resume.
     """
-    def flat(config):
-      values = dataclasses.asdict(config)
-      return {**values.pop('options'), **values}
+    record = _changed(self.options, loading.DataOptions())
+    if self.normalize_observations:
+      record['normalize_observations'] = True
+    if self.stream is not None:
+      record.update(
+          data_mode='stream',
+          **_changed(self.stream, experiment_config.StreamConfig()))
+    return record
 
-    values, defaults = flat(self), flat(DataConfig())
-    if self.data_mode != 'stream':
-      values.pop('shuffle_buffer')
-    return {name: value for name, value in values.items()
-            if value != defaults[name]}
+
+def _changed(config: Any, default: Any) -> dict[str, Any]:
+  """Returns the fields of a dataclass that differ from a default instance."""
+  defaults = dataclasses.asdict(default)
+  return {name: value for name, value in dataclasses.asdict(config).items()
+          if value != defaults[name]}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -184,7 +186,7 @@ def make_experiment(
   task = tasks.make_task(
       task_config, options=data.options,
       discount=getattr(agent.config, 'discount', 1.),
-      in_blocks=data.data_mode == 'stream')
+      in_blocks=data.stream is not None)
   record = data.record()
   builder = agent.builder
   if data.normalize_observations:
@@ -213,5 +215,4 @@ def make_experiment(
           'agent': algorithms.to_json(agent.config),
           **({'data': record} if record else {}),
       },
-      stream=(experiment_config.StreamConfig(data.shuffle_buffer)
-              if data.data_mode == 'stream' else None))
+      stream=data.stream)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from acme_msg import launch
 from acme_msg.datasets import loading
 from acme_msg.datasets import sources
 from acme_msg.experiments import report
@@ -31,11 +32,11 @@ def _make(path, root_dir='nowhere', **options):
       data=settings.DataConfig(**options))
 
 
-@pytest.mark.parametrize('data_mode', ['resident', 'stream'])
-def test_run_on_chosen_normalised_data(pointmaze_file, tmp_path, data_mode):
+@pytest.mark.parametrize('stream', [None, launch.StreamConfig()])
+def test_run_on_chosen_normalised_data(pointmaze_file, tmp_path, stream):
   experiment = _make(
       pointmaze_file, tmp_path, options=_OPTIONS,
-      normalize_observations=True, data_mode=data_mode)
+      normalize_observations=True, stream=stream)
   local.run_local(experiment)
   assert report.draw(experiment) == [
       str(tmp_path / 'learning_curve.png'), str(tmp_path / 'maze.png')]
@@ -75,8 +76,8 @@ def test_run_on_chosen_normalised_data(pointmaze_file, tmp_path, data_mode):
 def test_record_tells_what_differs_from_the_defaults(pointmaze_file):
   assert 'data' not in _make(pointmaze_file).config
   assert _make(
-      pointmaze_file, options=_OPTIONS, data_mode='stream',
-      shuffle_buffer=5000).config['data'] == {
+      pointmaze_file, options=_OPTIONS,
+      stream=launch.StreamConfig(5000)).config['data'] == {
           'top_fraction': .5, 'n_step': 3, 'data_mode': 'stream',
           'shuffle_buffer': 5000}
 
@@ -88,7 +89,8 @@ def test_returns_of_several_steps_have_the_agents_discount(pointmaze_file):
 
 
 def test_streamed_data_is_read_in_blocks(pointmaze_file):
-  factory = _make(pointmaze_file, data_mode='stream').dataset_factory
+  factory = _make(
+      pointmaze_file, stream=launch.StreamConfig()).dataset_factory
   blocks = list(factory())
   assert sum(len(block.reward) for block in blocks) == len(
       _make(pointmaze_file).dataset_factory().reward)

@@ -8,6 +8,7 @@ import shutil
 
 import pytest
 
+from acme_msg import launch
 from acme_msg.datasets import loading
 from acme_msg.experiments import algorithms
 from acme_msg.experiments import gin_options
@@ -112,8 +113,8 @@ def test_records_of_old_runs_match(tmp_path):
   experiment = _make(
       f'{_S}=20', 'msg.config.MSGConfig.batch_size=32',
       data=settings.DataConfig(
-          loading.DataOptions(n_step=3), data_mode='stream',
-          shuffle_buffer=5000), root_dir=str(tmp_path))
+          loading.DataOptions(n_step=3),
+          stream=launch.StreamConfig(5000)), root_dir=str(tmp_path))
   run_directory.check(experiment)
   with pytest.raises(ValueError, match='config.data.n_step: the run has 3'):
     run_directory.check(dataclasses.replace(experiment, config={
