@@ -27,6 +27,8 @@ _PAGES = {
     'Launching': 'launch/README.md',
     'Scaling': 'launch/SCALING.md',
     'Measured speeds': 'experiments/BENCHMARKS.md',
+    'Contributing': 'CONTRIBUTING.md',
+    'Changes': 'CHANGELOG.md',
 }
 # As in `agents/msg/losses.py: td_target`.
 _CODE = re.compile(r'`((?:\w+/)*\w+)\.py: (\w+)`')
@@ -38,11 +40,32 @@ _DISPLAY = re.compile(
 
 
 def _modules():
-  """Returns the public modules' paths below the root, without suffix."""
-  return [
-      path.relative_to(_ROOT).with_suffix('').as_posix()
-      for room in _ROOMS for path in sorted((_ROOT / room).rglob('*.py'))
-      if not path.name.startswith('_')]
+  """Returns public modules and packages: path below the root to source."""
+  sources = [path for path in sorted(_ROOT.glob('*.py'))
+             if path.stem not in ('setup', '__init__')]
+  for room in _ROOMS:
+    sources += sorted((_ROOT / room).rglob('*.py'))
+  modules = {}
+  for source in sources:
+    path = source.with_suffix('')
+    path = path.parent if path.name == '__init__' else path
+    if not path.name.startswith('_'):
+      modules[path.relative_to(_ROOT).as_posix()] = source
+  return modules
+
+
+def _page(module: str, source: pathlib.Path) -> str:
+  """Returns the page of a module, or a package's list of public names."""
+  name = f'acme_msg.{module.replace("/", ".")}'
+  page = f'# {name}\n\n::: {name}\n'
+  if source.stem != '__init__':
+    return page
+  found = re.search(r'^__all__ = [(\[](.*?)[)\]]', source.read_text(),
+                    re.DOTALL | re.MULTILINE)
+  public = re.findall(r"'(\w+)'", found[1]) if found else []
+  return page + '    options: {members: false}\n' + (
+      f'\nPublic names: {", ".join(f"`{n}`" for n in public)}.\n'
+      if public else '')
 
 
 def _has_public(module: str, name: str) -> bool:
@@ -56,7 +79,8 @@ def on_startup(command, dirty):
   package = _ROOT / 'build/docs/acme_msg'
   shutil.rmtree(package, ignore_errors=True)
   package.mkdir(parents=True)
-  shutil.copy(_ROOT / '__init__.py', package)
+  for path in _ROOT.glob('*.py'):
+    shutil.copy(path, package)
   for room in _ROOMS:
     shutil.copytree(_ROOT / room, package / room, ignore=lambda folder, names: [
         n for n in names if not (n.endswith('.py') or '.' not in n)])
@@ -64,12 +88,15 @@ def on_startup(command, dirty):
 
 def on_config(config):
   """Lists the pages."""
-  rooms = [
-      {room: [{m[len(room) + 1:].replace('/', '.'): f'api/{m}.md'}
-              for m in _modules() if m.startswith(f'{room}/')]}
-      for room in _ROOMS]
+  modules = [
+      {room: [{module.partition('/')[2].replace('/', '.') or room:
+               f'api/{module}.md'} for module in _modules()
+              if module.split('/')[0] == room]} for room in _ROOMS]
+  modules += [
+      f'api/{module}.md' for module in _modules()
+      if module.split('/')[0] not in _ROOMS]
   config.nav = [*({title: path} for title, path in _PAGES.items()),
-                {'Modules': rooms}]
+                {'Modules': modules}]
   return config
 
 
@@ -80,10 +107,9 @@ def on_files(files, config):
   for path in _PAGES.values():
     files.append(files_lib.File.generated(
         config, path, abs_src_path=str(_ROOT / path)))
-  for module in _modules():
-    name = f'acme_msg.{module.replace("/", ".")}'
+  for module, source in _modules().items():
     files.append(files_lib.File.generated(
-        config, f'api/{module}.md', content=f'# {name}\n\n::: {name}\n'))
+        config, f'api/{module}.md', content=_page(module, source)))
   return files
 
 

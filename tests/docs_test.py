@@ -26,7 +26,7 @@ _NUMBERED = re.compile(r'^#{2,3} (\d+(?:\.\d+)?) ', re.MULTILINE)
 _LINK = re.compile(r'\[[^\]\n]*\]\(([^)\s]+)\)')
 _CITED_SECTION = re.compile(r'docs/msg\.md,?\s+(?:#\s*)?(\d+(?:\.\d+)?)')
 _CITED_CODE = re.compile(r'`((?:\w+/)*\w+\.py): (\w+)`')
-_CITED_FILE = re.compile(r'`((?:\w+/)*\w+\.py)`')
+_CITED_FILE = re.compile(r'`((?:\w+/)+\w+\.py)`')
 # Sections of a specification that is not named.
 _BARE = re.compile(
     r'MSG specification|\bsections? \d+(\.\d+)?\b', re.IGNORECASE)
