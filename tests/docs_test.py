@@ -31,6 +31,10 @@ _CITED_FILE = re.compile(r'`((?:\w+/)+\w+\.py)`')
 _BARE = re.compile(
     r'MSG specification|\bsections? \d+(\.\d+)?\b', re.IGNORECASE)
 _CODE_BLOCK = re.compile(r'^```.*?^```$', re.MULTILINE | re.DOTALL)
+_COMMAND = re.compile(r'python -m acme_msg\.([\w.]*\w)((?:\\\n|[^\n`])*)')
+_FLAG_DEFINITION = re.compile(r"DEFINE_\w+\(\s*'(\w+)'|DEFINE_alias\('(\w+)'")
+# Launchpad's, and those of `launch.optional.vertex` for each group of nodes.
+_OTHER_FLAGS = {'help', 'lp_launch_type', 'data_cpu', 'data_ram_gb'}
 _ROW = re.compile(r'^\| `([^`]+)` \| `([^`]*)` \|', re.MULTILINE)
 
 
@@ -109,6 +113,24 @@ def test_cited_code_exists(page):
     assert name in _names(_ROOT / path), f'{path} has no {name}'
   for path in _CITED_FILE.findall(_prose(page)):
     assert (_ROOT / path).is_file() or (page.parent / path).is_file(), path
+
+
+@functools.cache
+def _all_flags() -> set[str]:
+  text = '\n'.join(path.read_text() for path in _files('.py'))
+  return _OTHER_FLAGS.union(*_FLAG_DEFINITION.findall(text))
+
+
+@_pages()
+def test_commands_exist(page):
+  for module, arguments in _COMMAND.findall(page.read_text()):
+    if not module.endswith('.NAME'):
+      path = _ROOT / module.replace('.', '/')
+      assert (path / '__main__.py').exists() or (
+          "__name__ == '__main__'" in path.with_suffix('.py').read_text()), (
+              module)
+    unknown = set(re.findall(r'--(\w+)', arguments)) - _all_flags()
+    assert not unknown, f'{module} has no flags {unknown}'
 
 
 @_pages()
