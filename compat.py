@@ -7,12 +7,13 @@ the package whose import changes another library.
 """
 
 import types
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 # Names that Acme 0.4.0 uses, by the module in which it looks for them.
-RESTORED = {
+RESTORED: dict[Any, dict[str, Any]] = {
     jax: {
         'xla': types.SimpleNamespace(
             Device=jax.Device, DeviceArray=jax.Array),

@@ -36,10 +36,10 @@ class StepMetrics(NamedTuple):
   weights: Values
 
 
-def step_metrics(weight: jax.Array, members=None, rows=None, scalars=None,
+def step_metrics(weight: Any, members=None, rows=None, scalars=None,
                  ranked=None) -> StepMetrics:
   """Returns metrics that share a weight."""
-  kinds = [kind or {} for kind in (members, ranked, rows, scalars)]
+  kinds = (members or {}, ranked or {}, rows or {}, scalars or {})
   weight = jnp.asarray(weight, jnp.float32)
   return StepMetrics(*kinds, {name: weight for kind in kinds for name in kind})
 

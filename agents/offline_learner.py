@@ -74,7 +74,7 @@ class OfflineLearner(acme.Learner):
     self._counter = counter or counting.Counter(prefix='learner')
     self._logger = logger or loggers.make_default_logger(
         'learner', save_data=False, steps_key='learner_steps')
-    self._timestamp = None
+    self._timestamp: Optional[float] = None
     # Acme's programs serve variables in other threads, but a learner step
     # donates the memory of the old state to the new one.
     self._lock = threading.Lock()

@@ -17,7 +17,7 @@ try:
   from acme.agents.jax.builders import OfflineBuilder
 except ImportError:
 
-  class OfflineBuilder(abc.ABC):
+  class OfflineBuilder(abc.ABC):  # type: ignore[no-redef]
     """The interface of offline agents in today's Acme."""
 
     @abc.abstractmethod

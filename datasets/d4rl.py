@@ -254,10 +254,11 @@ def _with_dummies(
       column[dummy] = 0
     columns[-1][dummy] = True
     is_terminal[dummy] = True
+  observation, action, reward, discount, is_last = columns
   return steps_lib.Steps(
-      *columns[:-1],
-      is_first=np.append(is_first, columns[-1][:-1]),
-      is_last=columns[-1],
+      observation, action, reward, discount,
+      is_first=np.append(is_first, is_last[:-1]),
+      is_last=is_last,
       is_terminal=is_terminal)
 
 

@@ -185,8 +185,7 @@ def blocks(
 
 
 def _convert(
-    source: str, columns: Episode, last: Sequence[int],
-    names: Mapping[str, str],
+    source: str, columns: Episode, last: Any, names: Mapping[str, str],
 ) -> steps_lib.Steps:
   """Makes steps of episodes that end at `last`, and checks their values."""
   columns = {

@@ -131,8 +131,9 @@ def _read_chunks(
     first = max(band, start)
     into = result[first - start:band + rows - start]
     for column in columns:
-      target = into[(slice(None), *(
-          slice(o, o + size) for o, size in zip(column, field.chunks[1:])))]
+      place = tuple(
+          slice(o, o + size) for o, size in zip(column, field.chunks[1:]))
+      target = into[(slice(None),) + place]
       chunk = read_chunk((band, *column))
       target[...] = chunk[first - band:][tuple(map(slice, target.shape))]
 

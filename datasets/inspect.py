@@ -13,7 +13,7 @@ import dataclasses
 import logging
 import os
 import re
-from typing import Iterator, List, Optional, Sequence
+from typing import Dict, Iterator, List, Optional, Sequence
 
 from absl import app
 from absl import flags
@@ -84,7 +84,7 @@ def inspect(source: steps_lib.Source) -> Report:
     ValueError: if it is not valid.
   """
   observation, action, reward = (moments.Moments() for _ in range(3))
-  counts = {}
+  counts: Dict[float, int] = {}
   many = False
   positions, stride = [], 1
   num_ended = num_cut_off = 0
@@ -135,9 +135,9 @@ def counted(
 @contextlib.contextmanager
 def _warnings(name: str) -> Iterator[List[str]]:
   """Collects the warnings that are logged of a source; others log some too."""
-  said = []
+  said: List[str] = []
   handler = logging.Handler(logging.WARNING)
-  handler.emit = lambda record: said.extend(
+  handler.emit = lambda record: said.extend(  # type: ignore[method-assign]
       m.removeprefix(f'{name}: ') for m in [record.getMessage()]
       if m.startswith(name))
   logger = logging.getLogger('absl')

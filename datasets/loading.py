@@ -4,7 +4,7 @@ import dataclasses
 import itertools
 import math
 import re
-from typing import Callable, Iterator, NamedTuple, Optional
+from typing import Callable, Iterator, List, NamedTuple, Optional
 
 from absl import logging
 from acme import types
@@ -77,7 +77,8 @@ def summarise(
       block ends and another begins.
     limit: how many episodes are needed; the rest is not read.
   """
-  returns, lengths = [np.zeros(0)], [np.zeros(0, np.int64)]
+  returns: List[np.ndarray] = [np.zeros(0)]
+  lengths: List[np.ndarray] = [np.zeros(0, np.int64)]
   so_far, rows = 0., 0  # Of the episode that the blocks end in.
   complete = 0
   for steps in blocks:

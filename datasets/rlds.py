@@ -8,7 +8,7 @@ prepare anything, so it never looks for a copy on the network.
 
 import itertools
 import os
-from typing import Any, Iterable, Iterator
+from typing import Any, Iterable, Iterator, List
 
 from absl import logging
 import numpy as np
@@ -50,7 +50,7 @@ def _episodes_of(
     path: str, blocks: Iterable[steps_lib.Steps],
 ) -> Iterator[steps_lib.Steps]:
   """Cuts blocks of steps into whole episodes."""
-  open_parts = []  # Of the episode that goes on in the next block.
+  open_parts: List[steps_lib.Steps] = []  # Of the episode that goes on in the next block.
   for steps in blocks:
     value_checks.check_layout(path, steps._asdict(), steps_lib.RANKS)
     if not open_parts and not steps.is_first[0]:
@@ -74,7 +74,8 @@ def _episodes_of(
 def _write_files(path: str, blocks: Iterable[steps_lib.Steps], folder: str):
   """Writes the files of a dataset, and TFDS's description of them."""
   writer, serializer, features = None, None, None
-  shard_lengths, rows, size = [], _STEPS_PER_FILE, 0
+  shard_lengths: List[int] = []
+  rows, size = _STEPS_PER_FILE, 0
   part = os.path.join(folder, 'part-{:05d}')
   for episode in _episodes_of(path, blocks):
     if serializer is None:

@@ -77,10 +77,10 @@ def to_float(
   if suspicious:
     bad = np.argwhere(~np.isfinite(converted))
     if len(bad):
-      row, *rest = bad[0].tolist()
+      index = bad[0].tolist()
       raise ValueError(
-          f'{source}: field {name!r} is {column[(row, *rest)]} at '
-          f'{[first_row + row, *rest]}, which is not finite in float32 '
+          f'{source}: field {name!r} is {column[tuple(index)]} at '
+          f'{[first_row + index[0], *index[1:]]}, which is not finite in float32 '
           f'({len(bad)} such values in all); remove the episodes concerned or '
           'make the file again.')
   return converted

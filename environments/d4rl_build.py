@@ -194,6 +194,7 @@ def _load_error(path: pathlib.Path) -> str | None:
     ctypes.CDLL(str(path), mode=os.RTLD_NOW)
   except OSError as error:
     return str(error)
+  return None
 
 
 def _loads(path: pathlib.Path) -> bool:

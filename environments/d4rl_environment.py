@@ -15,7 +15,7 @@ import os
 import sys
 import tempfile
 import types
-from typing import Iterator
+from typing import Any, Iterator
 import warnings
 
 from acme.wrappers import gym_wrapper
@@ -164,7 +164,8 @@ def _provide_mjrl() -> None:
   if importlib.util.find_spec('mjrl') is not None:
     return
   base = importlib.import_module('gym.envs.mujoco.mujoco_env')
-  mjrl, envs = types.ModuleType('mjrl'), types.ModuleType('mjrl.envs')
+  mjrl: Any = types.ModuleType('mjrl')
+  envs: Any = types.ModuleType('mjrl.envs')
   mjrl.__spec__ = importlib.machinery.ModuleSpec('mjrl', None)
   mjrl.envs, envs.mujoco_env = envs, base
   sys.modules.update({
@@ -173,6 +174,6 @@ def _provide_mjrl() -> None:
 
 def _run_kitchen_on_mujoco_py() -> None:
   """Turns off D4RL's use of dm_control, whose MuJoCo rejects the model."""
-  module = importlib.import_module('d4rl.kitchen.adept_envs.mujoco_env')
+  module: Any = importlib.import_module('d4rl.kitchen.adept_envs.mujoco_env')
   module.USE_DM_CONTROL = False
   module.collections = collections.abc  # It uses `collections.Mapping`.

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from typing import Any, Callable, Mapping, NamedTuple
+from typing import Any, Callable, Mapping, NamedTuple, Tuple
 
 from . import gin_options
 from .. import builders
@@ -41,7 +41,7 @@ def _make_bc(config: bc.BCConfig) -> Agent:
 
 
 # The class of an algorithm's options, and what makes the agent from them.
-_ALGORITHMS = {
+_ALGORITHMS: Mapping[str, Tuple[Any, Any]] = {
     'msg': (msg.MSGConfig, _make_msg),
     'batch_ensemble_msg': (
         msg.BatchEnsembleMSGConfig, _make_batch_ensemble_msg),

@@ -136,7 +136,8 @@ def _draw_data(axes, maze, dataset):
   x, y, width, height = maze.extent
   edges = (np.arange(x, x + width + 1e-6, _DATA_SQUARE),
            np.arange(y, y + height + 1e-6, _DATA_SQUARE))
-  counts, *_ = np.histogram2d(*dataset.observation[:, :2].T, bins=edges)
+  positions = dataset.observation[:, 0], dataset.observation[:, 1]
+  counts, *_ = np.histogram2d(*positions, bins=edges)
   image = axes.pcolormesh(
       *edges, np.ma.masked_equal(counts.T, 0), cmap='Blues', rasterized=True,
       norm=colors.LogNorm(1, max(counts.max(), 10)))

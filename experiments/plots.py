@@ -70,9 +70,9 @@ def learning_curve(runs: Mapping[str, str], output_png: str,
     mean = np.array([np.mean(x) for x in episodes])
     error = np.array([np.std(x) / np.sqrt(len(x)) for x in episodes])
     axes.fill_between(
-        curve.keys(), mean - error, mean + error, color=color, alpha=0.2,
+        list(curve), mean - error, mean + error, color=color, alpha=0.2,
         linewidth=0)
-    axes.plot(curve.keys(), mean, color=color, marker='o', markersize=3.5,
+    axes.plot(list(curve), mean, color=color, marker='o', markersize=3.5,
               label=f'{label}: {mean[-1]:.4g} at the end')
   axes.set_xlabel('gradient steps')
   axes.xaxis.set_major_formatter(ticker.EngFormatter(sep=''))

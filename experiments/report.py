@@ -175,7 +175,7 @@ def _load_params(
     own = checkpointing.restore_variables(experiment.root_dir, like)
     statistics = None
   else:
-    observation = jax.ShapeDtypeStruct(spec.observations.shape, np.float32)
+    observation: Any = jax.ShapeDtypeStruct(spec.observations.shape, np.float32)
     restored = checkpointing.restore_variables(experiment.root_dir, {
         'learner': like,
         'statistics': normalizing.Statistics(observation, observation)})

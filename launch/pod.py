@@ -47,8 +47,8 @@ class Host(NamedTuple):
     index: this host's index.
   """
   coordinator_address: str
-  count: int
-  index: int
+  count: int  # type: ignore[assignment]  # Hides tuple's methods.
+  index: int  # type: ignore[assignment]
 
   @property
   def first(self) -> str:

@@ -19,7 +19,8 @@ def _record(experiment: experiment_config.ExperimentConfig) -> Dict[str, Any]:
   """Returns everything that decides the run's results."""
   names = ('seed', 'num_steps', 'num_sgd_steps_per_step', 'eval_every_steps',
            'episodes_per_eval')
-  record = {name: int(getattr(experiment, name)) for name in names}
+  record: Dict[str, Any] = {
+      name: int(getattr(experiment, name)) for name in names}
   record['config'] = experiment.config
   # As JSON holds it: tuples become lists, keys become strings.
   return json.loads(json.dumps(record))

@@ -1,6 +1,6 @@
 """Makes policies and critic ensembles by name."""
 
-from typing import NamedTuple, Sequence
+from typing import Any, Dict, NamedTuple, Sequence
 
 from . import batch_ensemble
 from . import critic
@@ -73,8 +73,8 @@ def make_critic(
   """
   init = initializers.make(networks_init_type, critic_init_scale)
   sizes = (observation_size, action_size)
-  mlp = dict(num_members=ensemble_size, hidden_sizes=tuple(hidden_sizes),
-             init=init)
+  mlp: Dict[str, Any] = dict(
+      num_members=ensemble_size, hidden_sizes=tuple(hidden_sizes), init=init)
   if ensemble_method == 'deep_ensembles':
     single = deep_ensemble.make_deep_ensemble(
         *sizes, random_init=critic_random_init, init_scale=critic_init_scale,

@@ -7,6 +7,7 @@ install them again.
 """
 
 from importlib import metadata
+import os
 import pathlib
 import shutil
 import sys
@@ -22,7 +23,7 @@ def is_complete(distribution: metadata.Distribution) -> bool:
   if None in map(distribution.read_text, ('INSTALLER', 'RECORD')):
     return False
   return all(
-      file.locate().is_file() for file in distribution.files
+      os.path.isfile(file.locate()) for file in distribution.files or ()
       if file.suffix != '.pyc')
 
 

@@ -158,8 +158,8 @@ def make_member_batch_fn(
         [jax.random.permutation(k, half), jnp.arange(half, rows)]))(
             jax.random.split(key, shard.num_members))
     order = shard.local_rows(order, axis=1)
-    first = MemberBatch(*(x[order] for x in batch[:6]), None, None)
-    return first._replace(
+    rest = batch._replace(proposals=None, log_proposal=None)
+    return jax.tree.map(lambda x: x[order], rest)._replace(
         proposals=batch.proposals[:, order],
         log_proposal=batch.log_proposal[:, 0][:, order])
 

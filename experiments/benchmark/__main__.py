@@ -13,7 +13,7 @@ if __name__ == '__main__':
 import os
 import statistics
 import time
-from typing import Any, Callable, Mapping
+from typing import Any, Callable, Dict, List, Mapping
 
 from absl import flags
 from acme import specs
@@ -47,7 +47,7 @@ _ROUNDS = flags.DEFINE_integer('rounds', 5, 'Timed calls of each program.')
 def _random_dataset(size: int = 100_000) -> types.Transition:
   """Returns random transitions, `[size, ...]`."""
   rng = np.random.default_rng(0)
-  normal = lambda *shape: rng.normal(size=shape).astype(np.float32)
+  normal = lambda *shape: np.asarray(rng.normal(size=shape), np.float32)
   observation = normal(size + 1, _OBSERVATION_SIZE.value)
   return types.Transition(
       observation=observation[:-1],
@@ -90,7 +90,7 @@ def _race(programs: Mapping[str, Callable[[], Any]]) -> Mapping[str, float]:
   for run in programs.values():
     run()  # Compiles.
     run()
-  seconds = {name: [] for name in programs}
+  seconds: Dict[str, List[float]] = {name: [] for name in programs}
   for _ in range(_ROUNDS.value):
     for name, run in programs.items():
       start = time.perf_counter()

@@ -100,9 +100,9 @@ def compile_learner_step(
           observation, action, on_devices(size), on_devices(size), observation,
           {'next_action': action} if config.options_with_next_actions else ()),
       on_devices(dtype=np.int32))
-  return parallel.compile_program(
-      run_resident, devices, config.parallel_map,
-      donate_argnums=(0,)).lower(state, data).compile()
+  program: Any = parallel.compile_program(
+      run_resident, devices, config.parallel_map, donate_argnums=(0,))
+  return program.lower(state, data).compile()
 
 
 def describe(collectives: Sequence[hlo.Collective]) -> str:

@@ -97,7 +97,7 @@ def _serve_items(size: int) -> Any:
   server = reverb.Server([table])
   adder = adders.NStepTransitionAdder(server.localhost_client(), 1, 1.)
   rng = np.random.default_rng(0)
-  vector = lambda size: rng.standard_normal(size).astype(np.float32)
+  vector = lambda size: np.asarray(rng.standard_normal(size), np.float32)
   adder.add_first(dm_env.restart(vector(_OBSERVATION_SIZE)))
   for _ in range(size):
     adder.add(vector(_ACTION_SIZE), dm_env.transition(
@@ -118,8 +118,9 @@ def _spec() -> Any:
 
 def _run_node(connection):
   """Answers the calls of a `_Node` until it sends None."""
-  node = None
-  functions = {'load': _load, 'serve_items': _serve_items}
+  node: Any = None
+  functions: dict[str, Callable[..., Any]] = {
+      'load': _load, 'serve_items': _serve_items}
   connection.send('ready')
   while (call := connection.recv()) is not None:
     method, args = call
@@ -162,7 +163,7 @@ class _Node:
 
 def _race(methods: dict[str, Callable[[], float]]) -> dict[str, float]:
   """Returns each method's median over rounds in which the methods take turns."""
-  found = {name: [] for name in methods}
+  found: dict[str, list[float]] = {name: [] for name in methods}
   for _ in range(_ROUNDS.value):
     for name, run in methods.items():
       found[name].append(run())

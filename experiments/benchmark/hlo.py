@@ -6,7 +6,7 @@ the computations, their instructions, and which computations these call.
 
 import math
 import re
-from typing import Mapping, NamedTuple, Sequence, Set, Tuple
+from typing import Dict, List, Mapping, NamedTuple, Sequence, Set, Tuple
 
 KINDS = ('all-reduce', 'all-gather', 'all-to-all', 'collective-permute',
          'collective-broadcast', 'reduce-scatter')
@@ -98,7 +98,9 @@ def count_in_loop(text: str) -> LoopCounts:
 
 def _parse(text: str) -> Tuple[_Computations, str]:
   """Returns a program's computations by name, and the entry's name."""
-  computations, entry, current = {}, '', None
+  computations: Dict[str, List[_Instruction]] = {}
+  entry = ''
+  current: List[_Instruction] = []
   for line in text.splitlines():
     if found := _COMPUTATION.match(line):
       current = computations[found[2]] = []

@@ -7,7 +7,7 @@ others would wait for a failed node for ever. So its own process is watched.
 import contextlib
 import os
 import time
-from typing import Dict, Mapping
+from typing import Any, Dict, Mapping
 
 import launchpad as lp
 from launchpad.launch.run_locally import feature_testing
@@ -87,7 +87,7 @@ def run(program: lp.Program, terminal: str,
   manager = lp.launch(program, launch_type='local_mp', terminal=terminal,
                       local_resources=resources)
   began = time.time()
-  seen = {}
+  seen: Dict[Any, Any] = {}
   failure = ''
   while not manager.wait_for_stop(0.5) and not failure:
     if len(seen) < wanted:
