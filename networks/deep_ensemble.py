@@ -18,20 +18,7 @@ def make_deep_ensemble(
     random_init: bool = False,
     init_scale: float = 1.0,
 ) -> critic.CriticEnsemble:
-  """Makes N separate MLPs (docs/msg.md 4.2).
-
-  Args:
-    observation_size: O.
-    action_size: A.
-    num_members: N.
-    hidden_sizes: widths of the hidden ReLU layers.
-    init: weight initialisers.
-    random_init: whether each member draws its own initialiser instead.
-    init_scale: multiplies the variance of drawn initialisers.
-
-  Returns:
-    The ensemble, whose members are divided over devices.
-  """
+  """Makes N separate MLPs `mlp_critic.make` (docs/msg.md 4.2)."""
   network = mlp_critic.make(hidden_sizes, 1, init, random_init, init_scale)
 
   def init_fn(key):

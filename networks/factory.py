@@ -108,18 +108,7 @@ def make_policy(
     networks_init_type: str = 'glorot_also_dist',
     min_scale: float = 1e-2,
 ) -> policy.PolicyNetwork:
-  """Makes the policy (docs/msg.md 5.1).
-
-  Args:
-    observation_size: O.
-    action_size: A.
-    hidden_sizes: widths of the hidden ReLU layers.
-    networks_init_type: see `initializers.make`.
-    min_scale: smallest scale of the Gaussian.
-
-  Returns:
-    The policy.
-  """
+  """Makes a policy with named initialisers; see `policy.make_policy`."""
   return policy.make_policy(
       observation_size, action_size, tuple(hidden_sizes),
       initializers.make(networks_init_type), min_scale)

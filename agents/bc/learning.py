@@ -29,20 +29,7 @@ class BCLearner(offline_learner.OfflineLearner):
       logger: Optional[loggers.Logger] = None,
       devices: Optional[Sequence[Any]] = None,
   ):
-    """Initialises the learner.
-
-    Args:
-      policy: the policy.
-      config: the agent's options.
-      random_key: seeds parameters and all later randomness.
-      dataset: a whole dataset or an iterator of batches of S * B transitions.
-      counter: counts gradient steps as 'learner_steps'.
-      logger: gets the metrics of each learner step.
-      devices: where to run; all devices of all hosts by default.
-
-    Raises:
-      ValueError: if the number of devices does not divide the batch.
-    """
+    """Initialises the learner; arguments and errors are as in `MSGLearner`."""
     devices = parallel.ParallelMap(devices, config.parallel_map)
     optimizer = optax.adam(config.policy_lr)
     shard = sharding.divide_batch(config.batch_size, devices.num_devices)

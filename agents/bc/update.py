@@ -17,14 +17,7 @@ from ...networks import tanh_normal
 
 
 class TrainingState(NamedTuple):
-  """Everything that a gradient step reads and writes.
-
-  Attributes:
-    policy_params: parameters of the policy.
-    policy_opt_state: state of its optimiser.
-    key: source of all randomness; the learner draws minibatches from it.
-    steps: number of gradient steps done, `[]`.
-  """
+  """Policy, its optimiser's state, random key and gradient steps done, `[]`."""
   policy_params: Any
   policy_opt_state: Any
   key: jax.Array
@@ -44,17 +37,7 @@ def make_update_step(policy: networks_lib.PolicyNetwork,
                      config: bc_config.BCConfig,
                      optimizer: optax.GradientTransformation,
                      shard: sharding.Shard):
-  """Makes one gradient step as it runs on each device.
-
-  Args:
-    policy: the policy.
-    config: the agent's options.
-    optimizer: the policy's optimiser.
-    shard: how the batch is divided over devices.
-
-  Returns:
-    `step(state, transition [B, ...]) -> (state, StepMetrics)`.
-  """
+  """Makes `step(state, transition [B, ...]) -> (state, StepMetrics)`."""
 
   def loss_fn(params, observation, action):
     distribution = policy.apply(params, observation)

@@ -40,14 +40,7 @@ class CriticStep:
         networks.critic, shard.num_devices)
 
   def train(self, state, transition, batch_key, loss_key):
-    """Minimises the critic loss (docs/msg.md 3.3).
-
-    Args:
-      state: the `TrainingState` before the step.
-      transition: the whole minibatch, `[B, ...]`.
-      batch_key: seeds the members' batches.
-      loss_key: seeds random weights, mixtures and actions.
-    """
+    """Minimises the critic loss on `transition [B, ...]` (docs/msg.md 3.3)."""
     batch = self._make_batch(state.policy_params, transition, batch_key)
     gradient, metrics = jax.grad(self._loss, has_aux=True)(
         state.critic_params, state, transition, batch, loss_key)

@@ -85,7 +85,7 @@ def td_target(next_q: jax.Array, reward: jax.Array, discount: jax.Array,
   Returns:
     `[n, B]`, without gradient.
   """
-  chex.assert_rank(next_q, 3)
+  chex.assert_rank([next_q, reward], [3, {1, 2}])
   chex.assert_equal_shape([reward, discount])
   chex.assert_shape(reward, next_q.shape[2 - reward.ndim:2])
   return jax.lax.stop_gradient(
@@ -150,10 +150,11 @@ def td_loss(q: jax.Array, targets: jax.Array,
   Returns:
     Each member's loss, `[n]`.
   """
-  chex.assert_rank(q, 3)
+  chex.assert_rank([q, targets], [3, {1, 2}])
   chex.assert_shape(targets, q.shape[2 - targets.ndim:2])
   squared = jnp.square(q - targets[..., None])
   if weights is not None:
+    chex.assert_equal_shape([q, weights])
     squared = squared * weights
   return 0.5 * jnp.mean(squared, axis=(1, 2))
 
@@ -182,6 +183,7 @@ def rem_td_loss(q: jax.Array, targets: jax.Array, mixture: jax.Array,
       mixture[..., None] * (q - targets[..., None]))
   squared = jnp.square(errors)
   if weights is not None:
+    chex.assert_equal_shape([q, weights])
     squared = squared * shard.mean_over_members(weights)
   return 0.5 * jnp.mean(squared)
 

@@ -48,14 +48,7 @@ class MemberBatch(NamedTuple):
 def member_noise(key: jax.Array, draw: Callable[[jax.Array], jax.Array],
                  critic: networks_lib.CriticEnsemble,
                  shard: sharding.Shard) -> jax.Array:
-  """Returns `draw(key)`, or one draw per member, `[n, ...]`.
-
-  Args:
-    key: consumed.
-    draw: draws an array from a key.
-    critic: its `independent_samples` says whether each member draws.
-    shard: how members are divided over devices.
-  """
+  """Returns `draw(key)`, or `[n, ...]` if members have independent samples."""
   if not critic.independent_samples:
     return draw(key)
   return jax.vmap(draw)(
@@ -71,12 +64,9 @@ def row_noise(key: jax.Array, shape: Tuple[int, ...], shard: sharding.Shard,
 
   Args:
     key: consumed.
-    shape: shape of the result on one device, `[n, b, ...]`.
+    shape: shape of the result on this device, `[n, b, ...]`.
     shard: how members and rows are divided over devices.
     maximum: upper end of the range.
-
-  Returns:
-    `[n, b, ...]`.
   """
   num_rows = shape[1] * (
       shard.num_devices if shard.shard_over == 'batch' else 1)
@@ -166,14 +156,11 @@ def make_member_batch_fn(
   def make_batch(policy_params, transition, key):
     next_key, policy_key, uniform_key, shuffle_key = jax.random.split(key, 4)
     rows = transition.action.shape  # [B, A]
-    chex.assert_rank(
-        [transition.observation, transition.action, transition.reward],
-        [2, 2, 1])
-    chex.assert_equal_shape([transition.reward, transition.discount])
-    chex.assert_equal_shape(
-        [transition.observation, transition.next_observation])
-    chex.assert_equal_shape_prefix(
-        [transition.observation, transition.action, transition.reward], 1)
+    chex.assert_rank([transition.observation, transition.action], 2)
+    chex.assert_shape(
+        [transition.reward, transition.discount], (rows[0],))
+    chex.assert_shape(
+        [transition.observation, transition.next_observation], (rows[0], None))
     observation = own_rows(transition.observation)
     next_observation = own_rows(transition.next_observation)
     if config.perform_sarsa_q_eval:

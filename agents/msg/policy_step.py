@@ -20,15 +20,7 @@ from ...networks import tanh_normal
 
 
 class _PolicyResult(NamedTuple):
-  """What the policy's loss gives on one device.
-
-  Attributes:
-    gradient: of the policy's parameters.
-    loss: `[]`.
-    log_prob: mean log-probability of the actions, `[]`.
-    q: critics' values of the actions, `[n, b]`.
-    moments: mean and standard deviation of `q` over members, `[b]`.
-  """
+  """Results of a policy loss: scalars, values `[n, b]` and moments `[b]`."""
   gradient: Any
   loss: jax.Array
   log_prob: jax.Array
@@ -53,7 +45,7 @@ class PolicyStep:
     self._shard = shard
 
   def train(self, state, transition, key):
-    """One step of policy and temperature, with the critics of `state`.
+    """Updates policy and temperature, with the critics before the step.
 
     Args:
       state: the `TrainingState` before the step.
@@ -132,17 +124,7 @@ class PolicyStep:
         gradient, loss, -loss, q, losses.Moments(zeros, zeros))
 
   def _adapt_temperature(self, state, log_prob, action_size, cloning):
-    """Moves `log_alpha` unless `cloning` (docs/msg.md 3.10).
-
-    Args:
-      state: the state, `log_alpha` still that before the step.
-      log_prob: mean log-probability of the actions on this device, `[]`.
-      action_size: A.
-      cloning: whether the policy clones in this step, `[]`.
-
-    Returns:
-      The state and the loss.
-    """
+    """A step of the temperature, unless `cloning`: `(state, loss)`."""
     target_entropy = self._config.target_entropy
     if target_entropy is None:
       target_entropy = -float(action_size)

@@ -302,3 +302,28 @@ def test_policy_objective(method):
       'shared_min': np.eye(_N)[q.argmin(0)].T,
       'shared_lcb': 1 / _N - 2. * (q - mean) / (_N * std)}[kind]
   np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=1e-5)
+
+
+_Q, _ROWS = np.zeros((_N, _B, _K), np.float32), np.zeros((_N, _B), np.float32)
+
+
+@pytest.mark.parametrize('call', [
+    lambda: losses.ensemble_moments(_ROWS[:2], _shard()),
+    lambda: losses.td_target(_Q, _ROWS[:, :2], _ROWS[:, :2], .9),
+    lambda: losses.td_target(_Q, _ROWS, _ROWS[0], .9),
+    lambda: losses.shared_td_target(_Q, 'shared_mean', -1., 0, _shard()),
+    lambda: losses.policy_objective(
+        _ROWS, losses.Moments(_ROWS, _ROWS), 'independent', -1., _shard()),
+    lambda: losses.td_loss(_Q, _Q, None),
+    lambda: losses.td_loss(_ROWS, _ROWS[0], None),
+    lambda: losses.td_loss(_Q, _ROWS, _ROWS),
+    lambda: losses.rem_td_loss(_Q, _ROWS[0], _ROWS, None, _shard()),
+    lambda: losses.behavior_regularizer('v1', _Q, _Q, None),
+    lambda: losses.behavior_regularizer('cql', _Q, _Q[None], _ROWS),
+    lambda: losses.nt_xent(_ROWS, _ROWS[:2], 1.),
+    lambda: losses.temperature_loss(_ROWS[0], 0., -1.),
+])
+def test_refuses_other_shapes(call):
+  """Broadcasting would otherwise hide them."""
+  with pytest.raises(AssertionError):
+    call()
