@@ -26,9 +26,8 @@ _CONFIG = msg.MSGConfig(
     ensemble_size=4, beta=-4., behavior_regularization_type='v1',
     behavior_regularization_alpha=0.1, num_bc_iters=1000, policy_lr=3e-4,
     q_lr=1e-3, alpha_lr=3e-3, tau=0.01, target_entropy=0.5, eval_mode='sample',
-    num_sgd_steps_per_step=_S, batch_size=128,
-    actor_network_hidden_sizes=(128, 128),
-    critic_network_hidden_sizes=(128, 128))
+    num_sgd_steps_per_step=_S, batch_size=64,
+    actor_network_hidden_sizes=(48, 48), critic_network_hidden_sizes=(48, 48))
 _EVALUATED_AT = range(70, 101, 5)  # Success rates vary between steps.
 
 
