@@ -3,8 +3,7 @@
 import itertools
 import threading
 import time
-from typing import (
-    Any, Dict, Iterator, List, Mapping, Optional, Sequence, Union)
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Union
 
 import acme
 from acme import types

@@ -63,13 +63,13 @@ def make_config(**options) -> msg.MSGConfig:
   ), **options})
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def make_networks(config: msg.MSGConfig):
   """Returns the networks that the builder makes for the config."""
   return builders.make_msg_networks(SPEC, config)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _make_critic_state(seed, *options):
   config = make_config(**dict(options))
   return jax.device_get(jax.jit(lambda key: msg_state.init_state(
@@ -90,7 +90,7 @@ def make_state(config: msg.MSGConfig, seed: int = 0) -> msg_state.TrainingState:
       seed, *((name, getattr(config, name)) for name in _STATE_OPTIONS)))
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def make_update_step(config: msg.MSGConfig):
   """Returns the compiled gradient step on one device."""
   networks = make_networks(config)

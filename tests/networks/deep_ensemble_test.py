@@ -51,8 +51,7 @@ def test_sequential_equals_parallel(
       monkeypatch.setattr(jax.lax, 'platform_dependent',
                           lambda *args, cpu, default: default(*args))
     def values_and_gradients(*args):
-      output, pull_back = jax.vjp(
-          lambda *args: critic.apply(*args), *args)  # A new trace each time.
+      output, pull_back = jax.vjp(critic.apply, *args)
       return output, pull_back(output)
     traced = jax.jit(values_and_gradients).trace(params, *_inputs(per_member))
     if is_cpu:

@@ -12,14 +12,13 @@ import re
 import subprocess
 import sys
 
+from acme.utils import loggers
 import acme_msg
 from acme_msg import datasets
 from acme_msg.agents import msg
 from acme_msg.agents.msg import learning
 from acme_msg.datasets import pointmaze_generator
 from acme_msg.launch import local
-
-from acme.utils import loggers
 import jax
 import numpy as np
 import pytest

@@ -1,6 +1,9 @@
 """Tests of the squashed Gaussian."""
 
-import acme_msg  # pylint: disable=unused-import
+# Acme needs `acme_msg` to be imported first.
+import acme_msg  # noqa: F401
+
+# isort: split
 from acme.jax.networks import distributional
 from acme_msg.networks import tanh_normal
 import jax

@@ -11,7 +11,7 @@ import pytest
 _O, _A, _B, _WIDTH = 3, 2, 5, 4
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _make(branching, depth, width=_WIDTH, **options):
   return networks.make_critic(
       _O, _A, ensemble_method='tree_deep_ensembles', tree_width=width,
@@ -74,12 +74,12 @@ def test_siblings_are_drawn_as_one_wide_layer():
   assert len(np.unique(w)) > .99 * w.size
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _initial(critic):
   return jax.jit(critic.init)(jax.random.PRNGKey(0))
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _gradient(critic):
   """Compiled `(params, first member, weights) -> (gradient, output)`."""
   def loss(params, first, weights):

@@ -39,13 +39,13 @@ _REFUSED = [
     (dict(eval_mode='greedy'), ["eval_mode='greedy'", "'q_filter'"]),
     (dict(std_ddof=2), ['std_ddof=2', '(0, 1)']),
     # Ranges.
-    *((dict([(name, 0)]), [f'{name}=0', 'at least 1']) for name in _COUNTS),
+    *(({name: 0}, [f'{name}=0', 'at least 1']) for name in _COUNTS),
     (dict(ensemble_size=16.), ['ensemble_size=16.0', 'an integer']),
     (dict(num_bc_iters=-1), ['num_bc_iters=-1', 'at least 0']),
     (dict(num_bc_iters=5e4), ['num_bc_iters=50000.0', 'an integer']),
     (dict(num_q_repr_pretrain_iters=-1),
      ['num_q_repr_pretrain_iters=-1', 'at least 0']),
-    *((dict([(name, 0.)]), [f'{name}=0.0', 'greater than zero']) for name in (
+    *(({name: 0.}, [f'{name}=0.0', 'greater than zero']) for name in (
         'policy_lr', 'q_lr', 'alpha_lr', 'pretrain_temp', 'critic_init_scale',
         'reward_scale')),
     (dict(policy_lr=float('nan')), ['policy_lr=nan', 'greater than zero']),

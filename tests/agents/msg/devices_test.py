@@ -64,13 +64,10 @@ _ONE = _Run(1)
 _MANY = (_Run(2, 'shard_map'), _Run(4, 'pmap', 'sharded'), _Run(8))
 # Ways to run on four devices that must give the same bits.
 _EXACT = (_Run(4), _Run(4, 'shard_map'), _Run(4, 'shard_map', 'sharded'))
-_RUNS = {**{name: _MANY for name in (
-    'deep', 'tree_sass_shared_lcb', 'mimo_cql', 'multi_head_sass_shared_lcb',
-    'batch_ensemble')},
-         **{name: (_Run(8),) for name in (
-             'double_q_cql_sass_shared_mean', 'rem',
-             'mimo_half_tiled_shared_mean', 'multi_head_shared_min',
-             'batch_ensemble_unsplit_shared_min')}}
+_RUNS = {name: (_Run(8),) if name in (
+    'double_q_cql_sass_shared_mean', 'rem', 'mimo_half_tiled_shared_mean',
+    'multi_head_shared_min', 'batch_ensemble_unsplit_shared_min') else _MANY
+         for name in _CASES}
 _RUNS['deep'] = _MANY + _EXACT
 _PAIRS = [(name, run) for name, runs in _RUNS.items() for run in runs]
 

@@ -154,7 +154,7 @@ def test_refuses_batches_of_another_size():
     dict(perform_sarsa_q_eval=True, behavior_regularization_type='none')])
 def test_refuses_data_without_next_actions(option):
   name = next(iter(option))
-  with pytest.raises(ValueError, match=f"{name} needs .*next actions"):
+  with pytest.raises(ValueError, match=f'{name} needs .*next actions'):
     _make_learner(tiny.make_data()._replace(extras=()),
                   tiny.make_config(**option))
 

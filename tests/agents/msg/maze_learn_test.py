@@ -4,19 +4,17 @@ The task is that of the README, with smaller networks and batches. Other
 variants learn an easier task in `tests/experiments/examples_test.py`.
 """
 
-import numpy as np
-import pytest
-
+from acme import specs
+from acme.utils import loggers
 from acme_msg import builders
 from acme_msg import datasets
 from acme_msg.agents import bc
 from acme_msg.agents import msg
 from acme_msg.datasets import pointmaze_generator
 from acme_msg.environments import pointmaze
-
-from acme import specs
-from acme.utils import loggers
 import jax
+import numpy as np
+import pytest
 
 _TASK = 'pointmaze-umaze-diverse'
 _NUM_EPISODES = 20

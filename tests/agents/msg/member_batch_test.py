@@ -44,7 +44,7 @@ def _transition(num_rows):
       reward=np.arange(num_rows, dtype=np.float32))
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _compiled(config, num_devices):
   """Networks and the function that makes minibatches; vmap emulates devices."""
   networks = tiny.make_networks(config)

@@ -16,15 +16,16 @@ def test_targets_start_as_the_critics():
   assert state.log_alpha == 0. and state.steps == 0
 
 
-@pytest.mark.parametrize('options, decay', [
+@pytest.mark.parametrize('options, critic_decay', [
     ({}, 0.), (dict(tiny.MIMO, mimo_using_adamw=True), 1e-3)])
-def test_learning_rates_and_decay(options, decay):
+def test_learning_rates_and_decay(options, critic_decay):
   """Adam's first step is a learning rate, and AdamW adds its decay."""
   config = tiny.make_config(
       policy_lr=1e-3, q_lr=2e-3, alpha_lr=3e-3, **options)
   params = np.float32(5.)
   for optimizer, rate, decay in zip(
-      msg_state.make_optimizers(config), (1e-3, 2e-3, 3e-3), (0., decay, 0.)):
+      msg_state.make_optimizers(config), (1e-3, 2e-3, 3e-3),
+      (0., critic_decay, 0.)):
     for gradient in (0., 7.):
       update, _ = optimizer.update(
           np.float32(gradient), optimizer.init(params), params)
