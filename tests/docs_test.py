@@ -82,7 +82,7 @@ def _sections() -> dict[str, str]:
   return {start[1]: text[start.end():end] for start, end in zip(starts, ends)}
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _names(path: pathlib.Path) -> set[str]:
   """Returns the names that a source defines."""
   names = set()
