@@ -33,13 +33,14 @@ _ROOT_DIR = flags.DEFINE_string(
     'Directory of the two runs; runs/quickstart-TASK-seedSEED by default. Runs '
     'that exist there are resumed.')
 _NUM_STEPS = flags.DEFINE_integer(
-    'num_steps', 200, "MSG's learner steps, of 100 gradient steps each.")
+    'num_steps', 200,
+    "MSG's learner steps, of 100 gradient steps each. Behaviour cloning makes as "
+    'many, but at most 100.')
 _EPISODES_PER_EVAL = flags.DEFINE_integer(
     'episodes_per_eval', 20, 'Episodes of each evaluation.')
 
-# Learner steps of behaviour cloning, of 100 gradient steps each. Its score no
-# longer changes after that.
-_BC_STEPS = 100
+# The score of behaviour cloning no longer changes after 100 learner steps.
+_MAX_BC_STEPS = 100
 _NUM_EVALS = 10
 # Scores are means over the last evaluations, because single ones vary.
 _NUM_SCORED_EVALS = 3
@@ -75,7 +76,8 @@ def main(argv):
   try:
     path = pointmaze_generator.ensure(_TASK_NAME.value)
     print(f'== Dataset: {path} ==', flush=True)
-    bc = _run('bc', 'pointmaze_bc.gin', _BC_STEPS, root_dir)
+    bc = _run('bc', 'pointmaze_bc.gin',
+              min(_NUM_STEPS.value, _MAX_BC_STEPS), root_dir)
     msg = _run('msg', 'pointmaze.gin', _NUM_STEPS.value, root_dir)
   except (ValueError, local.ProgramError) as e:
     sys.exit(f'error: {e}')

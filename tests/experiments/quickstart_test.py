@@ -1,4 +1,4 @@
-"""Runs the main job, small: the data, both agents' programs, the comparison."""
+"""Runs the quickstart with few steps."""
 
 import json
 
@@ -32,8 +32,8 @@ def test_quickstart(run, tmp_path):
     assert (root_dir / name).stat().st_size
   assert str(root_dir / 'learning_curves.png') in result.stdout
   assert str(root_dir / 'msg' / 'maze.png') in result.stdout
-  for agent, steps in (('msg', 1000), ('bc', 10_000)):
-    assert (root_dir / agent / 'checkpoints' / str(steps)).is_dir()
+  for agent in ('msg', 'bc'):
+    assert (root_dir / agent / 'checkpoints' / '1000').is_dir()
 
 
 def test_steps_that_are_not_evaluated_are_refused(run, tmp_path):
