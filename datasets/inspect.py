@@ -26,6 +26,7 @@ import tqdm
 from . import moments
 from .. import atomic_files
 from . import loading
+from . import ogbench
 from . import sources
 from . import steps as steps_lib
 from ..environments import mazes
@@ -314,18 +315,9 @@ def define_source_flags():
 
 def source_of(dataset: str) -> steps_lib.Source:
   """Finds a dataset, by the flags; see `sources.find`."""
-  goal = flags.FLAGS.dataset_goal
-  if goal is not None:
-    try:
-      x, y = map(float, goal)
-    except ValueError as error:
-      raise ValueError(
-          f'--dataset_goal={",".join(goal)}: it must be two numbers, such as '
-          '12,8.') from error
-    goal = x, y
   return sources.find(
       dataset, flags.FLAGS.task_name, episode_limit=flags.FLAGS.episode_limit,
-      goal=goal)
+      goal=ogbench.parse_goal(flags.FLAGS.dataset_goal))
 
 
 def main(argv: Sequence[str]):

@@ -10,7 +10,7 @@ the point mass) has reward 0 and mask 0, and the others have reward -1 and mask
 1. Source: relabel_utils.py of https://github.com/seohongpark/ogbench.
 """
 
-from typing import Iterator, Optional
+from typing import Iterator, Optional, Sequence
 import zipfile
 import zlib
 
@@ -155,3 +155,20 @@ def _open_fields(
     episodes_lib.check_leaf(path, name, field.shape, field.dtype)
   value_checks.check_layout(path, fields, _RANKS)
   return fields
+
+
+def parse_goal(flag: Optional[Sequence[str]]) -> Optional[tuple[float, float]]:
+  """Returns the goal that the flag `--dataset_goal=X,Y` names, if any.
+
+  Raises:
+    ValueError: if the flag's value is not two numbers.
+  """
+  if flag is None:
+    return None
+  try:
+    x, y = map(float, flag)
+  except ValueError as error:
+    raise ValueError(
+        f'--dataset_goal={",".join(flag)}: it must be two numbers, such as '
+        '12,8.') from error
+  return x, y

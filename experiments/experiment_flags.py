@@ -1,7 +1,5 @@
 """The flags that describe an experiment, and the experiment they describe."""
 
-from typing import Optional, Tuple
-
 from absl import flags
 
 from . import algorithms
@@ -9,6 +7,7 @@ from . import gin_options
 from . import settings
 from . import tasks
 from ..datasets import loading
+from ..datasets import ogbench
 from ..datasets import rewards
 from ..launch import experiment_config
 
@@ -101,18 +100,6 @@ GROUPS = {
 }
 
 
-def _goal() -> Optional[Tuple[float, float]]:
-  if _DATASET_GOAL.value is None:
-    return None
-  try:
-    x, y = map(float, _DATASET_GOAL.value)
-  except ValueError as e:
-    raise ValueError(
-        f'--dataset_goal={",".join(_DATASET_GOAL.value)}: it must be two '
-        'numbers, such as 12,8.') from e
-  return x, y
-
-
 def make_experiment() -> experiment_config.ExperimentConfig:
   """Makes the experiment that the flags describe; nothing is started.
 
@@ -126,7 +113,8 @@ def make_experiment() -> experiment_config.ExperimentConfig:
       settings.AgentConfig(
           _ALGORITHM.value, _BATCH_SIZE.value, _NUM_SGD_STEPS_PER_STEP.value),
       tasks.TaskConfig(
-          _TASK_CLASS.value, _TASK_NAME.value, _DATASET.value, _goal()),
+          _TASK_CLASS.value, _TASK_NAME.value, _DATASET.value,
+          ogbench.parse_goal(_DATASET_GOAL.value)),
       settings.Budget(
           _NUM_STEPS.value, _EVAL_EVERY_STEPS.value, _EPISODES_PER_EVAL.value),
       settings.DataConfig(

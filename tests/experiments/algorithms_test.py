@@ -13,11 +13,11 @@ def _config(*bindings, configs=(), algorithm='msg'):
   return algorithms.make_agent(algorithm).config
 
 
-def test_last_binding_counts():
+def test_last_binding_wins():
   assert _config(f'{_S}=20', f'{_S}=3').num_sgd_steps_per_step == 3
 
 
-def test_nothing_is_left_of_bindings_before():
+def test_parsing_forgets_earlier_bindings():
   _config('msg.config.MSGConfig.beta=-8')
   assert _config().beta == -1
 

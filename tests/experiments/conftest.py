@@ -125,7 +125,7 @@ def _run(tmp_path_factory):
 
 @pytest.fixture(name='check_run', scope='session')
 def _check_run():
-  """Checks that a run is complete: evaluations, checkpoints, record, curve."""
+  """Checks that a run has all evaluations, its checkpoint, record and curve."""
   def check(root_dir, steps, episodes):
     with np.load(root_dir / 'evaluations.npz') as found:
       np.testing.assert_array_equal(found['steps'], steps)
@@ -148,7 +148,7 @@ def _pointmaze_file(tmp_path_factory):
 
 @pytest.fixture(name='needs_d4rl', scope='session')
 def _needs_d4rl():
-  """Skips where the real D4RL environments cannot run."""
+  """Skips a test if the real D4RL environments cannot run."""
   try:
     d4rl_build.check_packages()
   except ImportError as e:
@@ -161,8 +161,8 @@ def _needs_d4rl():
 def _antmaze_large_dir(tmp_path_factory):
   """A directory with RANDOM numbers as the file of antmaze-large-diverse-v0.
 
-  Its layout, sizes and name are those of D4RL's file; there is nothing in it to
-  learn.
+  Layout, sizes and name are those of D4RL's file; an agent can learn nothing
+  from it.
   """
   random = np.random.RandomState(0)
   rows = 1200

@@ -1,4 +1,4 @@
-"""Trains and evaluates on a real D4RL environment by the command line."""
+"""Trains and evaluates in a real D4RL environment by the command line."""
 
 import pathlib
 import runpy
@@ -9,8 +9,8 @@ import pytest
 
 @pytest.mark.usefixtures('compile_quickly')
 def test_antmaze(run_here, check_run, needs_d4rl, tmp_path):
-  # Collected from the real environment, by RANDOM actions: the run shows that
-  # the parts fit together, not that anything is learnt.
+  # The data is collected in the real environment with RANDOM actions: the test
+  # shows that the parts fit together, not that the agent learns.
   path = tmp_path / 'random.hdf5'
   collector = pathlib.Path(__file__).parents[1] / 'environments'
   runpy.run_path(str(collector / 'random_antmaze.py'))['collect'](
@@ -28,7 +28,7 @@ def test_antmaze(run_here, check_run, needs_d4rl, tmp_path):
   assert result.code == 0, result.stderr
   check_run(root_dir, steps=[20, 40], episodes=2)
   with np.load(root_dir / 'evaluations.npz') as found:
-    # Reward 1 ends the episode at the goal, else the limit cuts it off.
+    # An episode ends with reward 1 at the goal, or else at the step limit.
     assert set(found['returns'].flat) <= {0., 1.}
     np.testing.assert_array_equal(found['scores'], 100 * found['returns'])
     np.testing.assert_array_equal(

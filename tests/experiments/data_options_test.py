@@ -1,4 +1,4 @@
-"""Tests of runs with options on their data."""
+"""Tests runs with data options."""
 
 import functools
 
@@ -42,7 +42,7 @@ def test_run_on_chosen_normalised_data(pointmaze_file, tmp_path, stream):
       str(tmp_path / 'learning_curve.png'), str(tmp_path / 'maze.png')]
   model = tf.saved_model.load(report.export_policy(experiment))
 
-  # The exported policy is that of the learner, with the data's statistics.
+  # The exported policy is the learner's, with the statistics of the data.
   spec = experiment.environment_spec()
   networks = experiment.network_factory(spec)
   data = sources.load(
@@ -61,7 +61,7 @@ def test_run_on_chosen_normalised_data(pointmaze_file, tmp_path, stream):
       model.act(observation, 3),
       policy(params, jax.random.PRNGKey(3), observation[None])[0], atol=1e-5)
 
-  # So are the networks that the picture shows.
+  # The networks in the picture are the learner's, too.
   plain, *found = report.trained_networks(experiment)
   jax.tree.map(np.testing.assert_array_equal, found, params[:1] + (
       learner.get_variables(['critic'])))
@@ -84,7 +84,7 @@ def test_record_tells_what_differs_from_the_defaults(pointmaze_file):
 
 def test_returns_of_several_steps_have_the_agents_discount(pointmaze_file):
   data = _make(pointmaze_file, options=_OPTIONS).dataset_factory()
-  # Where an episode does not end before.
+  # Transitions at the end of an episode span fewer steps.
   np.testing.assert_allclose(np.median(data.discount), .99 ** 2, rtol=1e-6)
 
 

@@ -1,4 +1,4 @@
-"""The paper's point: shared targets turn optimistic, independent do not."""
+"""Tests that shared targets become optimistic and independent ones do not."""
 
 import functools
 
@@ -14,7 +14,7 @@ _BETA = -2.
 _NUM_DRAWS = 40
 _BOLD, _INSIDE, _WALKING = _ACTIONS = (independence.POLICY_ACTION, 0., 0.75)
 
-# Compiled, because the many small steps of drawing a problem take longer.
+# Compiled, because the many small operations would take longer one by one.
 _make_problem = jax.jit(independence.make_problem)
 
 
@@ -37,7 +37,7 @@ def test_independent_targets_stay_pessimistic():
 
 @pytest.mark.parametrize('method', ['shared_lcb', 'shared_min'])
 def test_shared_targets_turn_optimistic(method):
-  """In every draw, in the room before the one where nothing was tried."""
+  """In every draw, in the room before the one without actions in the data."""
   excess = _excess(_BOLD, method)
   assert excess[:, -1].max() < -1.
   assert excess[:, -2].min() > 0.2 and excess[:, -2].mean() > 1.
@@ -72,7 +72,7 @@ def test_members_without_uncertainty_find_the_true_values(method, action):
 
 @pytest.mark.parametrize('action', [_BOLD, _WALKING])
 def test_values_are_those_of_the_papers_closed_form(action):
-  """Fixed points of fitted Q evaluation, in NumPy with double precision."""
+  """Compares with fixed points of fitted Q evaluation in double precision."""
   problem = _make_problem(jax.random.PRNGKey(3), action)
   reward, discount, next_room, _, at_data, at_policy, smoother = (
       np.asarray(x, np.float64) for x in problem)

@@ -1,4 +1,4 @@
-"""Tests of the picture of a maze."""
+"""Tests the picture of a maze."""
 
 from acme import specs
 from acme import types
@@ -21,7 +21,7 @@ _LIMIT = 700  # Steps of an episode there.
 
 
 def _along_the_corridors(params, key, observation):
-  """Goes to the far right, up, and back to the left, where the goal is."""
+  """Goes right, up, and back to the left, where the goal is."""
   del params, key
   position, velocity = observation[:, :2], observation[:, 2:]
   x, y = observation[:, :1], observation[:, 1:2]
@@ -46,7 +46,7 @@ def _failures():
 
 
 def _dataset():
-  """A few steps along the first corridor, the last one rewarded."""
+  """Returns steps along the first corridor; the last step is rewarded."""
   x = np.linspace(0, 8, 50, dtype=np.float32)
   observation = np.stack([x, 0 * x, 0 * x, 0 * x], axis=1)
   return types.Transition(
@@ -81,13 +81,13 @@ def test_rollouts_say_who_reaches_the_goal(successes, failures):
   for trajectory in failures:
     assert trajectory.positions.shape == (_LIMIT + 1, 2)
     assert np.ptp(trajectory.positions, axis=0).max() < 0.1
-  # The same seed gives the same starts.
+  # The seed determines the starts.
   np.testing.assert_array_equal(
       failures[0].positions[0], successes[0].positions[0])
 
 
 def test_values_are_moments_over_members_of_the_lower_head():
-  """Known values: member i says i + x, or 10 more by its second head."""
+  """Member i has the value i + x, and its second head 10 more."""
   def apply(params, observation, action):
     del params
     np.testing.assert_array_equal(observation.shape, (4, 4))
@@ -106,7 +106,7 @@ def test_values_are_moments_over_members_of_the_lower_head():
 
 
 def _pixels(path, color):
-  """How many pixels of the picture have about this colour."""
+  """Returns the number of pixels of about this colour."""
   pixels = np.asarray(Image.open(path).convert('RGB')).astype(int)
   wanted = [int(color[i:i + 2], 16) for i in (1, 3, 5)]
   return (abs(pixels - wanted).max(-1) < 40).sum()

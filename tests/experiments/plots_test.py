@@ -1,4 +1,4 @@
-"""Tests of the learning curve."""
+"""Tests the learning curve."""
 
 import numpy as np
 from PIL import Image
@@ -9,7 +9,7 @@ from acme_msg.launch import evaluations
 
 
 def _make_run(root_dir, means, score_fn=None):
-  """Writes a run's evaluations, as a learner's node does."""
+  """Writes a run's evaluations, as the learner node does."""
   root_dir.mkdir()
   results = evaluations.Evaluations(str(root_dir), 0, score_fn)
   for i, mean in enumerate(means):
@@ -20,7 +20,7 @@ def _make_run(root_dir, means, score_fn=None):
 
 
 def _color_rows(path, color):
-  """The rows of the picture that hold this colour, from top to bottom."""
+  """Returns the rows of the picture with this colour, from top to bottom."""
   pixels = np.asarray(Image.open(path).convert('RGB')).astype(int)
   wanted = [int(color[i:i + 2], 16) for i in (1, 3, 5)]
   return np.flatnonzero((abs(pixels - wanted).max(-1) < 3).any(1))
@@ -33,7 +33,7 @@ def test_runs_are_drawn_in_their_order(tmp_path):
   path = tmp_path / 'new folder' / 'curve.png'
   plots.learning_curve({'MSG': high, 'BC': low}, str(path), 'A task')
   first, second = (_color_rows(path, c) for c in plots.COLORS[:2])
-  # The legend's two samples lie in the same order.
+  # The two entries of the legend are in the same order.
   assert first.size and second.size
   assert np.median(first) < np.median(second)
   assert not _color_rows(path, plots.COLORS[2]).size

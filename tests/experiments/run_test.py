@@ -12,7 +12,7 @@ from acme_msg.experiments import settings
 from acme_msg.experiments import tasks
 from acme_msg.launch import checkpointing
 
-# All compare weights of the same compiler options.
+# Results are compared bit by bit: all runs have the same compiler options.
 pytestmark = pytest.mark.usefixtures('compile_quickly')
 
 _S, _STEPS, _EVERY = 5, 16, 2
@@ -20,7 +20,7 @@ _EVALUATED = list(range(_S * _EVERY, _S * _STEPS + 1, _S * _EVERY))
 _BINDINGS = [f'msg.config.MSGConfig.{option}' for option in (
     f'num_sgd_steps_per_step={_S}', 'ensemble_size=2', 'num_bc_iters=7',
     'actor_network_hidden_sizes=(16,)', 'critic_network_hidden_sizes=(16,)',
-    # Acts by policy and critics.
+    # The actor needs the policy and the critics.
     'eval_with_q_filter=True', 'num_eval_samples=4')]
 _SETTINGS = {
     'algorithm': 'msg', 'task_class': 'pointmaze',

@@ -1,4 +1,4 @@
-"""Tests of the exported policies."""
+"""Tests exported policies."""
 
 import os
 import subprocess
@@ -18,7 +18,7 @@ _MODES = ('sample', 'mode', 'q_filter')
 _SEEDS = np.array([0, 7, -2], np.int32)
 _OBSERVATIONS = np.random.RandomState(0).randn(20, _O).astype(np.float32)
 
-# Runs exported models where neither this project nor JAX can be imported.
+# Runs exported models in a process that can import neither acme_msg nor JAX.
 _SERVE = '''
 import sys
 sys.modules.update(dict.fromkeys(('acme_msg', 'acme', 'jax', 'haiku')))
@@ -47,8 +47,8 @@ def _networks():
 
 @pytest.fixture(scope='module', name='policies')
 def _policies(networks):
-  """For each mode the policy and its params."""
-  # Larger than at the start, for actions to cover their range.
+  """Returns the policy and its params for each mode."""
+  # Larger than initial params, so that actions cover their range.
   policy_params, critic_params = (
       jax.tree.map(lambda x: 2 * np.asarray(x), network.init(
           jax.random.PRNGKey(1))) for network in networks)
@@ -61,7 +61,7 @@ def _policies(networks):
 
 @pytest.fixture(scope='module', name='found')
 def _found(policies, tmp_path_factory):
-  """For each mode the exported model's actions, from another process."""
+  """Returns the exported models' actions in another process, by mode."""
   folder = tmp_path_factory.mktemp('saved_model')
   for mode, (policy, params) in policies.items():
     saved_model.export(str(folder / 'models' / mode), policy, params, _O)

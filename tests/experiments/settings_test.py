@@ -10,6 +10,7 @@ import pytest
 
 from acme_msg import launch
 from acme_msg.datasets import loading
+from acme_msg.datasets import ogbench
 from acme_msg.experiments import algorithms
 from acme_msg.experiments import gin_options
 from acme_msg.experiments import settings
@@ -37,7 +38,7 @@ def test_steps_of_the_flags_are_learner_steps():
   assert len(experiment.evaluated_steps()) == 22
   assert experiment.evaluated_steps()[0] == 100_000
   config = experiment.builder.config
-  # S * B rows per learner step; the others count gradient steps and rows.
+  # --batch_size is S * B; num_bc_iters counts gradient steps.
   assert config.num_sgd_steps_per_step == 200
   assert config.batch_size == 256
   assert config.num_bc_iters == 50_000
@@ -135,8 +136,17 @@ def test_recipes_make_experiments(recipe, caplog):
   [algorithm] = [
       name for name in algorithms.ALGORITHMS if algorithms.bound(name)]
   experiment = _make(configs=[recipe], agent=settings.AgentConfig(algorithm))
-  # Other processes get it and make the networks.
+  # Nodes unpickle the experiment and make the networks.
   experiment = pickle.loads(pickle.dumps(experiment))
   assert experiment.network_factory(experiment.environment_spec())
   assert experiment.config['agent']['num_sgd_steps_per_step'] >= 100
   assert not caplog.records
+
+
+def test_goals_are_two_numbers():
+  assert ogbench.parse_goal(None) is None
+  assert ogbench.parse_goal(['12', '8.5']) == (12, 8.5)
+  for flag in (['12'], ['12', 'x'], ['1', '2', '3']):
+    with pytest.raises(
+        ValueError, match=f'--dataset_goal={",".join(flag)}: it must be two'):
+      ogbench.parse_goal(flag)

@@ -1,4 +1,4 @@
-"""Tests what tasks are made of, and which names are refused."""
+"""Tests the parts of tasks, and which names are refused."""
 
 import pickle
 
@@ -13,7 +13,7 @@ def test_embedded_task(pointmaze_file):
       'pointmaze', 'pointmaze-umaze-diverse', pointmaze_file))
   task = pickle.loads(pickle.dumps(task))
   data = task.dataset_factory()
-  # The last row has no successor, and some are cut off.
+  # The last row has no successor, nor have rows before a timeout.
   assert 1900 < len(data.observation) < 2000
   with task.environment_factory(3) as environment:
     assert environment.reset().observation.shape == data.observation.shape[1:]
@@ -30,7 +30,7 @@ def test_d4rl_files_are_found_by_their_names(antmaze_large_dir, monkeypatch):
   data = task.dataset_factory()
   assert data.observation.shape[1:] == (29,)
   assert data.action.shape[1:] == (8,)
-  # AntMaze's 0 and 1, as the reference maps them.
+  # The transformed rewards 0 and 1 of AntMaze (docs/msg.md 8.2).
   assert set(data.reward) == {-2., 2.}
   np.testing.assert_array_equal(task.score_fn(np.array([0., 1.])), [0., 100.])
 

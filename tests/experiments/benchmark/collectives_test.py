@@ -1,4 +1,4 @@
-"""The collectives of a gradient step: as many as the design says, no more."""
+"""Tests the number of collectives of a gradient step (docs/msg.md 9.1)."""
 
 import os
 import re
@@ -16,7 +16,7 @@ _VALUES = {'f32[16]', 'f32[2,16]', 'f32[16,8]'}  # [B], [2, B] and [B, A].
 
 @pytest.fixture(scope='module')
 def table():
-  """The collectives of each recipe, made small, on eight devices."""
+  """The collectives of each recipe, with small networks, on eight devices."""
   done = subprocess.run(
       [sys.executable, '-m', 'acme_msg.experiments.benchmark.collectives'] + [
           f'--gin_bindings=msg.config.MSGConfig.{b}' for b in _BINDINGS],
@@ -31,7 +31,7 @@ def table():
 
 
 def _found(cells):
-  """The count and the list of arrays that a row of the table names."""
+  """Returns the arrays that a row of the table lists; checks their number."""
   arrays = []
   for count, kind, array in re.findall(
       r'(?:(\d+) x )?(all-\w+) (\w+\[[\d,]*\])', cells[2]):
@@ -51,7 +51,7 @@ def test_independent_critics_need_three_small_sums(table):
 @pytest.mark.parametrize('recipe, shared', [
     # Weights and biases of the levels with fewer nodes than devices.
     ('antmaze_tree.gin', 2 * 2),
-    # Matrices of both layers; all else are the members' own.
+    # Matrices of both layers; members share nothing else.
     ('antmaze_batch_ensemble.gin', 2)])
 def test_what_members_share_is_summed_too(table, recipe, shared):
   arrays = _found(table[recipe])
@@ -62,8 +62,8 @@ def test_what_members_share_is_summed_too(table, recipe, shared):
 @pytest.mark.parametrize('recipe', [
     'antmaze_mimo.gin', 'antmaze_multi_head.gin'])
 def test_split_batches_sum_gradients_alone(table, recipe):
-  # Weights and biases of a layer and an output, and of a policy's layer and
-  # two outputs; and the mean that the temperature follows.
+  # Weights and biases of the critic's layer and output, and of the policy's
+  # layer and two outputs; and the mean for the temperature's update.
   arrays = _found(table[recipe])
   assert len(arrays) == 2 * 2 + 3 * 2 + 1
   assert arrays.count('f32[]') == 1
