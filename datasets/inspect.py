@@ -23,12 +23,12 @@ from matplotlib import patches
 import numpy as np
 import tqdm
 
-from . import moments
-from .. import atomic_files
 from . import loading
+from . import moments
 from . import ogbench
 from . import sources
 from . import steps as steps_lib
+from .. import atomic_files
 from ..environments import mazes
 
 # No more different rewards than this are listed.

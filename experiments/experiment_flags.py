@@ -68,8 +68,8 @@ _NUM_SGD_STEPS_PER_STEP = flags.DEFINE_integer(
 
 _NUM_STEPS = flags.DEFINE_integer(
     'num_steps', None,
-    'Learner steps of the whole run; by default 1,000,000, or the next multiple '
-    'of eval_every_steps.')
+    'Learner steps of the whole run; by default 1,000,000, or the next '
+    'multiple of eval_every_steps.')
 _EVAL_EVERY_STEPS = flags.DEFINE_integer(
     'eval_every_steps', None,
     'Learner steps between evaluations; divides num_steps. By default 10,000 '

@@ -123,7 +123,8 @@ def bound(options: type) -> Mapping[str, Any]:
       hint = hints[field]
       hint = hint.__name__ if isinstance(hint, type) else hint
       raise ValueError(
-          f'The gin binding {name}.{field}={value!r} is not of the type {hint}.')
+          f'The gin binding {name}.{field}={value!r} is not of the type '
+          f'{hint}.')
   return values
 
 

@@ -8,7 +8,7 @@ The MDP is a corridor of rooms. In each room the agent chooses a number in
 number leads into the next room. The data holds one small action of each kind in
 each room except the last, which the data enters but in which it has no action.
 An ensemble of critics evaluates a policy that takes the same action in every
-room. Optimism appears for actions that are more negative than those of the data.
+room. Optimism appears for actions more negative than those of the data.
 
 Critics are in the linear regime of the paper's analysis. Members share random
 ReLU features and differ in their initial weights. Fitting a member to targets
@@ -21,8 +21,8 @@ Members extrapolate to the policy's action: a member's value there is about 1.8
 times its value of the data's leaving action, minus 0.8 times its value of the
 data's walking action. Targets that share a lower confidence bound lower the
 value of the walking action if the next room is uncertain, and the minus sign
-turns this into a value *above* the truth. The excess grows with the pessimism of
-the targets, and its sign alternates from room to room. With independent targets
+turns this into a value *above* the truth. The excess grows with the targets'
+pessimism, and its sign alternates from room to room. With independent targets
 each member propagates its own error; the spread over members does not depend on
 the sign of the errors.
 """
@@ -67,7 +67,8 @@ class Problem(NamedTuple):
     discount: zero where the episode ends, else one, `[B]`.
     next_room: index of the next room, `[B]`.
     true_values: true values of the policy's action in each room, `[H]`.
-    prior_at_data: initial values of the members at the data's actions, `[N, B]`.
+    prior_at_data: initial values of the members at the data's actions,
+      `[N, B]`.
     prior_at_policy: initial values of the members at the policy's action in
       each room, `[N, H]`.
     smoother: weight of each target in the values of the policy's actions,
@@ -270,12 +271,12 @@ def run(output_png: str, beta: float = -2., num_draws: int = 100) -> None:
   bolder = excess(actions, 'shared_lcb', 4 * beta, num_draws)
   bolder = bolder[shown, :, -2].mean()
   draw(actions, excesses, output_png)
-  print(f"""\
+  print(f'''\
 Independent targets stay pessimistic. Shared targets raise the estimate of every
 second room before the unseen one, mostly above the true value, if the policy's
 action is more negative than those of the data. More pessimism in shared_lcb,
 beta={4 * beta:g}, raises the average before the unseen room to {bolder:+.2f}.
-Picture: {output_png}""")
+Picture: {output_png}''')
 
 
 def main(argv):

@@ -98,8 +98,8 @@ def values_at_rest(
     positions: `[..., 2]`, in units of length.
 
   Returns:
-    Mean and standard deviation (ddof 0) over members i of
-    `min_k Q_ik(s, tanh(loc(s)))`, each `[...]`: the values of the policy's mode.
+    Mean and standard deviation (ddof 0) over members i of the value of the
+    policy's mode, `min_k Q_ik(s, tanh(loc(s)))`, `[...]` each.
   """
   flat = np.reshape(positions, (-1, 2)).astype(np.float32)
   observations = np.concatenate([flat, np.zeros_like(flat)], axis=1)

@@ -27,15 +27,16 @@ from ..launch import local
 
 _TASK_NAME = flags.DEFINE_string(
     'task_name', 'pointmaze-umaze-diverse', 'One of the point mazes.')
-_SEED = flags.DEFINE_integer('seed', 1, 'Seed of the learners, the actors and the environments.')
+_SEED = flags.DEFINE_integer(
+    'seed', 1, 'Seed of the learners, the actors and the environments.')
 _ROOT_DIR = flags.DEFINE_string(
     'root_dir', None,
     'Directory of the two runs; runs/quickstart-TASK-seedSEED by default. Runs '
     'that exist there are resumed.')
 _NUM_STEPS = flags.DEFINE_integer(
     'num_steps', 200,
-    "MSG's learner steps, of 100 gradient steps each. Behaviour cloning makes as "
-    'many, but at most 100.')
+    "MSG's learner steps, of 100 gradient steps each. Behaviour cloning makes "
+    'as many, but at most 100.')
 _EPISODES_PER_EVAL = flags.DEFINE_integer(
     'episodes_per_eval', 20, 'Episodes of each evaluation.')
 
@@ -87,12 +88,12 @@ def main(argv):
       _TASK_NAME.value)) + report.draw(msg)
   msg_score = report.final_score(msg.root_dir, _NUM_SCORED_EVALS)
   bc_score = report.final_score(bc.root_dir, _NUM_SCORED_EVALS)
-  print(f"""
+  print(f'''
 Normalised score on {_TASK_NAME.value} (100 = every episode reaches the goal),
 averaged over the last {_NUM_SCORED_EVALS} evaluations
   MSG                {msg_score:6.1f}
   behaviour cloning  {bc_score:6.1f}
-""")
+''')
   for picture in pictures:
     print(f'Picture: {picture}')
   print('RESULT ' + json.dumps({

@@ -1,13 +1,43 @@
 """Exports a policy as a TensorFlow SavedModel (docs/msg.md 7.4)."""
 
-from typing import Any, Callable
+import contextlib
+from typing import Any, Callable, Iterator
 import warnings
 
 import jax
 from jax.experimental import jax2tf
+from jax.experimental.jax2tf import jax2tf as rules
 import tensorflow as tf
 
 from .. import atomic_files
+
+
+@contextlib.contextmanager
+def _rules_for_cpu() -> Iterator[None]:
+  """Lets jax2tf convert `jax.lax.platform_dependent`, to the branch for CPUs.
+
+  Critics use it (`networks/members.py`), and jax2tf has no rules for its two
+  primitives: the index of the platform's branch, and the conditional.
+  """
+  convert_cond = rules.tf_impl[jax.lax.cond_p]
+
+  def index(*, platforms):
+    return tf.constant(next(
+        i for i, names in enumerate(platforms)
+        if names is None or 'cpu' in names), tf.int32)
+
+  def cond(*args, branches, **unused_platforms):
+    return convert_cond(*args, branches=branches)
+
+  example = jax.make_jaxpr(lambda: jax.lax.platform_dependent(
+      cpu=lambda: 0, default=lambda: 1))()
+  index_primitive = example.eqns[0].primitive
+  rules.tf_impl.update({index_primitive: index, jax.lax.cond_p: cond})
+  try:
+    yield
+  finally:
+    rules.tf_impl[jax.lax.cond_p] = convert_cond
+    del rules.tf_impl[index_primitive]
 
 
 def export(path: str, policy: Callable[..., jax.Array], params: Any,
@@ -45,7 +75,7 @@ def export(path: str, policy: Callable[..., jax.Array], params: Any,
     return policy(params, jax.random.PRNGKey(seed), observation[None])[0]
 
   leaves, structure = jax.tree.flatten(params)
-  with warnings.catch_warnings():
+  with warnings.catch_warnings(), _rules_for_cpu():
     # JAX's default conversion uses an operation that TensorFlow 2.8 lacks. The
     # model runs in every TensorFlow runtime if it has no XLA operations.
     warnings.simplefilter('ignore', DeprecationWarning)
@@ -62,6 +92,6 @@ def export(path: str, policy: Callable[..., jax.Array], params: Any,
     serve = tf.function(
         lambda observation, seed: {'action': module.act(observation, seed)},
         autograph=False, input_signature=inputs).get_concrete_function()
-
-  with atomic_files.create(path, directory=True) as temporary:
-    tf.saved_model.save(module, temporary, signatures=serve)
+    with atomic_files.create(path, directory=True) as temporary:
+      # Traces `module.act` once more, outside of `serve`.
+      tf.saved_model.save(module, temporary, signatures=serve)

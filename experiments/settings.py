@@ -99,8 +99,9 @@ class Budget:
       every = _EVAL_EVERY_STEPS
       if num_steps > 0 and num_steps % every:
         every = next(
-            num_steps // count for count in range(_MAX_DEFAULT_EVALUATIONS, 0, -1)
-            if num_steps % count == 0)
+            num_steps // evaluations
+            for evaluations in range(_MAX_DEFAULT_EVALUATIONS, 0, -1)
+            if num_steps % evaluations == 0)
     return dataclasses.replace(
         self, num_steps=num_steps, eval_every_steps=every)
 

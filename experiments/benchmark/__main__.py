@@ -86,7 +86,7 @@ def _make_learner(dataset: types.Transition, method: str, ensemble_size: int,
 
 
 def _race(programs: Mapping[str, Callable[[], Any]]) -> Mapping[str, float]:
-  """Returns each program's median seconds over rounds in which they take turns."""
+  """Returns each program's median seconds; programs take turns."""
   for run in programs.values():
     run()  # Compiles.
     run()

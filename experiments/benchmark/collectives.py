@@ -44,8 +44,10 @@ _GIN_BINDINGS = flags.DEFINE_multi_string(
 _NUM_DEVICES = flags.DEFINE_integer(
     'num_devices', 8, 'Number of devices; CPU devices are forced.')
 _TOPOLOGY = flags.DEFINE_string(
-    'topology', None, 'TPU slice to compile for instead of this machine, such as v5e:4x4.')
-_OBSERVATION_SIZE = flags.DEFINE_integer('observation_size', 29, 'Size of an observation.')
+    'topology', None,
+    'TPU slice to compile for instead of this machine, such as v5e:4x4.')
+_OBSERVATION_SIZE = flags.DEFINE_integer(
+    'observation_size', 29, 'Size of an observation.')
 _ACTION_SIZE = flags.DEFINE_integer('action_size', 8, 'Size of an action.')
 
 def compile_learner_step(

@@ -162,7 +162,7 @@ class _Node:
 
 
 def _race(methods: dict[str, Callable[[], float]]) -> dict[str, float]:
-  """Returns each method's median over rounds in which the methods take turns."""
+  """Returns each method's median; methods take turns."""
   found: dict[str, list[float]] = {name: [] for name in methods}
   for _ in range(_ROUNDS.value):
     for name, run in methods.items():
@@ -174,6 +174,7 @@ def _measure_resident(folder: str):
   """Compares two ways into device memory: h5py and a copy; the data node."""
   import h5py
   import jax
+
   from ...datasets import delivery
   from ...datasets import sources
   node = _Node()
@@ -189,12 +190,12 @@ def _measure_resident(folder: str):
 
     transitions = sources.load(sources.find(path))
 
-    def read_alone():
+    def read_alone(path=path, transitions=transitions):
       with h5py.File(path, 'r') as file:
         _ = {name: file[name][()] for name in file}
       return jax.device_put(transitions)
 
-    def through_node():
+    def through_node(path=path):
       node.load(path, False)
       return jax.device_put(delivery.make_resident_dataset(node))
 
@@ -218,6 +219,7 @@ def _rate(batches: Iterator[Any], size: int) -> float:
 def _measure_stream(folder: str):
   """Compares streamed batches with Acme's, which sample single transitions."""
   from acme.datasets import reverb as acme_reverb
+
   from ...datasets import delivery
   path = os.path.join(folder, 'stream.hdf5')
   _write_file(path, _NUM_TRANSITIONS.value)
@@ -246,8 +248,9 @@ def _measure_stream(folder: str):
 
 def _train(node: _Node, mode: str) -> float:
   """Trains MSG on a server's data; returns the share of time spent waiting."""
-  import jax
   from acme.utils import loggers
+  import jax
+
   from ... import builders
   from ...agents import msg
   from ...datasets import delivery

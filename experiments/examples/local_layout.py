@@ -22,8 +22,8 @@ from acme.utils import loggers
 import dm_env
 
 from . import small
-from ... import command_help
 from ... import builders
+from ... import command_help
 
 
 def run(

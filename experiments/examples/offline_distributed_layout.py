@@ -27,8 +27,8 @@ import jax
 import launchpad as lp
 
 from . import small
-from ... import command_help
 from ... import builders
+from ... import command_help
 
 
 def make_program(

@@ -3,8 +3,8 @@
 Acme 0.4.0 has no `run_offline_experiment`. This loop does the same with the
 parts of Acme 0.4.0: Acme's checkpointer saves the learner and the counters, the
 next run restores them, and the policy is evaluated every few learner steps.
-Unlike `run_offline_experiment`, the budget counts gradient steps, as the learner
-does, so that a resumed run makes the missing steps only.
+Unlike `run_offline_experiment`, the budget counts gradient steps, as learners
+do, so that a resumed run makes the missing steps only.
 
 Usage:
   python -m acme_msg.experiments.examples.offline_loop
@@ -26,8 +26,8 @@ import dm_env
 import jax
 
 from . import small
-from ... import command_help
 from ... import builders
+from ... import command_help
 from ...launch import run_loggers
 
 

@@ -28,8 +28,8 @@ import jax
 import numpy as np
 
 from . import small
-from ... import command_help
 from ... import builders
+from ... import command_help
 from ...datasets import rewards
 
 

@@ -3,8 +3,8 @@
 The agent clones behaviour with a mean squared error and uses Acme's interface
 only. Its learner takes batches from an iterator, as Acme's learners do;
 `BatchingBuilder` makes the batches from the whole dataset that the program's
-data node serves. The policy is a Gaussian of fixed scale: a deterministic policy
-would stay at the first wall that it hits.
+data node serves. The policy is a Gaussian of fixed scale: a deterministic
+policy would stay at the first wall that it hits.
 
 Usage:
   python -m acme_msg.experiments.examples.own_builder
@@ -26,8 +26,9 @@ import jax.numpy as jnp
 import optax
 
 from . import small
-from ... import command_help
+from .. import tasks
 from ... import builders
+from ... import command_help
 from ...launch import experiment_config
 from ...launch import local
 
@@ -102,8 +103,9 @@ class ClonerBuilder:
         variable_utils.VariableClient(variable_source, 'policy'))
 
 
-def make_experiment(task, root_dir: str, num_steps: int, eval_every_steps: int,
-                    episodes_per_eval: int) -> experiment_config.ExperimentConfig:
+def make_experiment(
+    task: tasks.Task, root_dir: str, num_steps: int, eval_every_steps: int,
+    episodes_per_eval: int) -> experiment_config.ExperimentConfig:
   """Returns the experiment that trains the cloner on a task."""
   return experiment_config.ExperimentConfig(
       builder=builders.BatchingBuilder(ClonerBuilder(), _BATCH_SIZE),

@@ -1,9 +1,8 @@
 """Tests the options of algorithms from gin: accepted and refused bindings."""
 
-import pytest
-
 from acme_msg.experiments import algorithms
 from acme_msg.experiments import gin_options
+import pytest
 
 _S = 'msg.config.MSGConfig.num_sgd_steps_per_step'
 

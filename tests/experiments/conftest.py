@@ -12,15 +12,14 @@ from unittest import mock
 
 from absl import flags
 from absl.testing import flagsaver
+from acme_msg.datasets import pointmaze_generator
+from acme_msg.environments import d4rl_build
+from acme_msg.launch import checkpointing
 import h5py
 import jax
 import numpy as np
 import psutil
 import pytest
-
-from acme_msg.datasets import pointmaze_generator
-from acme_msg.environments import d4rl_build
-from acme_msg.launch import checkpointing
 
 # Lets tests import the modules beside them.
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -90,7 +89,7 @@ def _run_here():
 
 @pytest.fixture(name='run', scope='session')
 def _run(tmp_path_factory):
-  """Runs a module of experiments to its end, and checks that no process is left.
+  """Runs a module of experiments to its end; checks that no process is left.
 
   `run('--seed=1', kill_when=condition, NAME='value')` kills all processes of
   the command if `condition(stdout, stderr)`, given the output so far, becomes
@@ -142,7 +141,8 @@ def _check_run():
 def _pointmaze_file(tmp_path_factory):
   """A small dataset of the embedded task 'pointmaze-umaze-diverse'."""
   path = tmp_path_factory.mktemp('pointmaze') / 'small.hdf5'
-  pointmaze_generator.write(str(path), 'pointmaze-umaze-diverse', num_transitions=2000)
+  pointmaze_generator.write(
+      str(path), 'pointmaze-umaze-diverse', num_transitions=2000)
   return str(path)
 
 

@@ -2,11 +2,8 @@
 
 import functools
 
-import jax
-import numpy as np
-import pytest
-import tensorflow as tf
-
+from acme.utils import counting
+from acme.utils import loggers
 from acme_msg import launch
 from acme_msg.datasets import loading
 from acme_msg.datasets import sources
@@ -14,10 +11,11 @@ from acme_msg.experiments import report
 from acme_msg.experiments import settings
 from acme_msg.launch import checkpointing
 from acme_msg.launch import local
-
-from acme.utils import counting
-from acme.utils import loggers
+import jax
+import numpy as np
+import pytest
 import small_runs
+import tensorflow as tf
 
 pytestmark = pytest.mark.usefixtures('compile_quickly')
 

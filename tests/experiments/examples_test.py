@@ -11,6 +11,7 @@ import os
 import pickle
 import re
 
+from acme.utils import loggers
 from acme_msg import builders
 from acme_msg.agents import bc
 from acme_msg.datasets import pointmaze_generator
@@ -20,8 +21,6 @@ from acme_msg.experiments.examples import offline_loop
 from acme_msg.experiments.examples import online_finetuning
 from acme_msg.experiments.examples import small
 from acme_msg.launch import evaluations
-
-from acme.utils import loggers
 import jax
 import numpy as np
 import pytest
@@ -43,8 +42,8 @@ _VARIANTS = {
         ensemble_method='batch_ensemble', batch_split=False,
         eval_mode='sample')),
 }
-# Least share of a trained policy's episodes that reach the goal. A cloned policy
-# that misses a turn stays at a wall, because it has not learned to turn back.
+# Least share of a trained policy's episodes that reach the goal. A cloned
+# policy that misses a turn stays at a wall: it has not learned to turn back.
 _LEAST = {'bc': 0.25, **dict.fromkeys(_VARIANTS, 0.5)}
 
 

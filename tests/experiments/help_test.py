@@ -3,7 +3,6 @@
 import re
 
 from absl import flags
-
 from acme_msg.experiments import experiment_flags
 
 _GROUPS = {

@@ -2,13 +2,12 @@
 
 import functools
 
+from acme_msg.experiments import independence
+from acme_msg.experiments import plots
 import jax
 import numpy as np
 from PIL import Image
 import pytest
-
-from acme_msg.experiments import independence
-from acme_msg.experiments import plots
 
 _BETA = -2.
 _NUM_DRAWS = 40
@@ -18,7 +17,7 @@ _BOLD, _INSIDE, _WALKING = _ACTIONS = (independence.POLICY_ACTION, 0., 0.75)
 _make_problem = jax.jit(independence.make_problem)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _excesses(method, beta):
   actions = np.array(_ACTIONS, np.float32)
   return np.asarray(

@@ -2,18 +2,17 @@
 
 from acme import specs
 from acme import types
-import jax
-import jax.numpy as jnp
-import numpy as np
-from PIL import Image
-import pytest
-
 from acme_msg import builders
 from acme_msg import networks as networks_lib
 from acme_msg.agents import msg
 from acme_msg.environments import pointmaze
 from acme_msg.experiments import maze_picture
 from acme_msg.experiments import plots
+import jax
+import jax.numpy as jnp
+import numpy as np
+from PIL import Image
+import pytest
 
 _TASK = 'pointmaze-umaze-diverse'
 _CORNERS = np.array([[8., 0.], [8., 8.], [0., 8.]], np.float32)

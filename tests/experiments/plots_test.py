@@ -1,11 +1,10 @@
 """Tests the learning curve."""
 
+from acme_msg.experiments import plots
+from acme_msg.launch import evaluations
 import numpy as np
 from PIL import Image
 import pytest
-
-from acme_msg.experiments import plots
-from acme_msg.launch import evaluations
 
 
 def _make_run(root_dir, means, score_fn=None):

@@ -4,14 +4,12 @@ import dataclasses
 
 from acme.utils import counting
 from acme.utils import loggers
+from acme_msg.experiments import report
+from acme_msg.launch import checkpointing
 import jax
 import numpy as np
 import pytest
 import small_runs
-
-from acme_msg.experiments import report
-from acme_msg.launch import checkpointing
-
 
 pytestmark = pytest.mark.usefixtures('compile_quickly')
 

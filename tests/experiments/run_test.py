@@ -2,15 +2,14 @@
 
 import shutil
 
-import jax
-import numpy as np
-import pytest
-import tensorflow as tf
-
 from acme_msg.experiments import gin_options
 from acme_msg.experiments import settings
 from acme_msg.experiments import tasks
 from acme_msg.launch import checkpointing
+import jax
+import numpy as np
+import pytest
+import tensorflow as tf
 
 # Results are compared bit by bit: all runs have the same compiler options.
 pytestmark = pytest.mark.usefixtures('compile_quickly')

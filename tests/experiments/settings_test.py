@@ -6,8 +6,6 @@ import pathlib
 import pickle
 import shutil
 
-import pytest
-
 from acme_msg import launch
 from acme_msg.datasets import loading
 from acme_msg.datasets import ogbench
@@ -16,6 +14,7 @@ from acme_msg.experiments import gin_options
 from acme_msg.experiments import settings
 from acme_msg.experiments import tasks
 from acme_msg.launch import run_directory
+import pytest
 
 _S = 'msg.config.MSGConfig.num_sgd_steps_per_step'
 
@@ -70,7 +69,8 @@ def test_contradictions_are_refused(bindings, agent, words):
 
 
 @pytest.mark.parametrize('fields, words', [
-    (dict(agent=settings.AgentConfig('sac')), r"--algorithm='sac' is not .*'msg'"),
+    (dict(agent=settings.AgentConfig('sac')),
+     r"--algorithm='sac' is not .*'msg'"),
     (dict(budget=settings.Budget(100, 30)),
      'eval_every_steps=30 does not divide num_steps=100'),
     (dict(budget=settings.Budget(0)), 'num_steps must be a positive'),

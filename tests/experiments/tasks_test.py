@@ -2,10 +2,9 @@
 
 import pickle
 
+from acme_msg.experiments import tasks
 import numpy as np
 import pytest
-
-from acme_msg.experiments import tasks
 
 
 def test_embedded_task(pointmaze_file):

@@ -1,8 +1,7 @@
 """Tests reading the collectives of a compiled program."""
 
-import pytest
-
 from acme_msg.experiments.benchmark import hlo
+import pytest
 
 _PROGRAM = '''
 %add (x: f32[], y: f32[]) -> f32[] {
