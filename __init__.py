@@ -1,8 +1,6 @@
 """MSG: offline RL with ensembles of independent Q-functions, on Acme."""
 
-__version__ = '0.2.0'
-
 # Restores the JAX names that Acme 0.4.0 uses; must precede any `import acme`.
-from . import compat as _compat
+from . import compat as _compat  # noqa: F401
 
 __version__ = '0.2.0'

@@ -9,8 +9,8 @@ from .batches import sample_batches
 from .bc_builder import BCBuilder
 from .bc_builder import make_bc_networks
 from .import_order import import_acme_msg_first
-from .msg_builder import MSGBuilder
 from .msg_builder import make_msg_networks
+from .msg_builder import MSGBuilder
 from .normalizing import NormalizingBuilder
 from .offline_builder import FeedForwardBuilder
 from .offline_builder import OfflineBuilder

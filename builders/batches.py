@@ -1,5 +1,6 @@
 """Minibatches from whole datasets, for builders that take iterators."""
 
+import operator
 from typing import Any, Callable, Iterator, Optional
 
 from acme import core
@@ -29,7 +30,7 @@ def sample_batches(dataset: types.Transition, batch_size: int,
   size = len(dataset.reward)
   while True:
     rows = rng.integers(size, size=batch_size)
-    yield jax.tree.map(lambda x: x[rows], dataset)
+    yield jax.tree.map(operator.itemgetter(rows), dataset)
 
 
 class BatchingBuilder(offline_builder.OfflineBuilder):

@@ -10,8 +10,8 @@ import jax
 
 from . import offline_builder
 from .. import networks as networks_lib
-from ..agents import offline_learner
 from ..agents import msg
+from ..agents import offline_learner
 from ..agents.msg import acting
 from ..agents.msg import learning
 

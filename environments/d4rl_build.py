@@ -181,7 +181,8 @@ def _rendering_stubs(folder: pathlib.Path) -> str:
 
 def _run(command: list[str], cwd: pathlib.Path) -> None:
   """Runs a command; raises RuntimeError with its output if it fails."""
-  done = subprocess.run(command, cwd=cwd, capture_output=True, text=True)
+  done = subprocess.run(
+      command, cwd=cwd, capture_output=True, text=True, check=False)
   if done.returncode:
     raise RuntimeError(
         f'compiling the extension of mujoco_py failed:\n{shlex.join(command)}\n'

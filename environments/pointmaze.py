@@ -130,7 +130,7 @@ def _xml(maze: mazes.Maze) -> str:
       f'<geom type="box" condim="1" pos="{x + w / 2} {y + h / 2} 0" '
       f'size="{w / 2} {h / 2} 1"/>' for x, y, w, h in maze.walls)
   damping = 1 / _RESPONSE_SECONDS  # The mass is 1.
-  return f"""
+  return f'''
 <mujoco>
   <option timestep="{STEP_SECONDS / _SUBSTEPS}" integrator="implicitfast">
     <flag gravity="disable"/>
@@ -148,7 +148,7 @@ def _xml(maze: mazes.Maze) -> str:
     <motor joint="y" gear="{TOP_SPEED * damping}" ctrlrange="-1 1"/>
   </actuator>
 </mujoco>
-"""
+'''
 
 
 class PointMaze(dm_env.Environment):

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 
-import acme_msg  # Restores the names.
+import acme_msg  # noqa: F401  Restores the names.
 import jax
 import jax.numpy as jnp
 

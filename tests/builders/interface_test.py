@@ -51,6 +51,11 @@ def test_are_offline_builders(builder):
   assert builders.OfflineBuilder.__abstractmethods__ == set(_INTERFACE)
 
 
+def test_public_names_exist():
+  assert all(getattr(builders, name) for name in builders.__all__)
+  assert not hasattr(builders, 'no_such_name')
+
+
 @pytest.mark.parametrize('builder', _BUILDERS)
 def test_actors_need_a_variable_source(builder):
   with pytest.raises(ValueError, match='variable_source'):

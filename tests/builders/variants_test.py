@@ -1,9 +1,8 @@
 """Tests of builders for one ensemble, and of the baselines' settings."""
 
-import pytest
-
 from acme_msg import builders
 from acme_msg.agents import msg
+import pytest
 
 _BUILDERS = {
     'deep_ensembles': builders.DeepEnsembleBuilder,

@@ -12,8 +12,8 @@ import urllib.request
 import acme
 from acme import core
 from acme import specs
-from acme_msg.environments import d4rl_environment
 from acme_msg.environments import d4rl_build
+from acme_msg.environments import d4rl_environment
 from acme_msg.environments import scores
 import numpy as np
 import pytest

@@ -1,12 +1,11 @@
 """Tests of the mazes and the point mass."""
 
-import dm_env
-import numpy as np
-import pytest
-
 from acme_msg import environments
 from acme_msg.environments import mazes
 from acme_msg.environments import pointmaze
+import dm_env
+import numpy as np
+import pytest
 
 # Worked out by hand: number of free cells, moves from the start to the goal of
 # evaluation, that goal, number of data goals.
