@@ -15,8 +15,8 @@ import tqdm
 
 from . import d4rl
 from . import inspect
-from .. import atomic_files
 from . import steps as steps_lib
+from .. import atomic_files
 
 
 def convert(source: steps_lib.Source, target: str):

@@ -21,9 +21,9 @@ import numpy as np
 
 from . import d4rl_tasks
 from . import hdf5
-from .. import atomic_files
 from . import steps as steps_lib
 from . import value_checks
+from .. import atomic_files
 
 _URL = 'http://rail.eecs.berkeley.edu/datasets/offline_rl/'
 # By field: 2 for vectors, 1 for scalars. `timeouts` may be missing.

@@ -64,7 +64,7 @@ _TURNING_DISTANCE = 1.0
 _LEAST_FORCE = 0.4
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _moves(maze: mazes.Maze, source: mazes.Cell, target: mazes.Cell) -> int:
   """The length of the shortest way between two cells, in moves."""
   return len(maze.shortest_path(source, target)) - 1

@@ -18,9 +18,9 @@ from tensorflow_datasets.core import example_parser
 from tensorflow_datasets.core import example_serializer
 
 from . import episodes as episodes_lib
-from .. import atomic_files
 from . import steps as steps_lib
 from . import value_checks
+from .. import atomic_files
 
 _SPLIT = 'train'
 _STEPS_PER_FILE = 200_000
@@ -50,7 +50,8 @@ def _episodes_of(
     path: str, blocks: Iterable[steps_lib.Steps],
 ) -> Iterator[steps_lib.Steps]:
   """Cuts blocks of steps into whole episodes."""
-  open_parts: List[steps_lib.Steps] = []  # Of the episode that goes on in the next block.
+  # Of the episode that goes on in the next block.
+  open_parts: List[steps_lib.Steps] = []
   for steps in blocks:
     value_checks.check_layout(path, steps._asdict(), steps_lib.RANKS)
     if not open_parts and not steps.is_first[0]:

@@ -6,12 +6,12 @@ from typing import Optional
 
 from . import d4rl
 from . import d4rl_tasks
+from . import loading
 from . import minari_data
 from . import ogbench
-from .. import atomic_files
 from . import pointmaze_generator
-from . import loading
 from . import steps as steps_lib
+from .. import atomic_files
 from ..environments import pointmaze as pointmaze_tasks
 
 load = loading.load
@@ -163,8 +163,8 @@ def _nothing(prefix: str, name: str) -> Exception:
   """Makes the error for a name that means nothing on this machine."""
   if name in pointmaze_tasks.task_names():
     return FileNotFoundError(
-        f'the dataset of {name} is not at {pointmaze_generator.dataset_path(name)}; make '
-        f'it by: python -m acme_msg.datasets.pointmaze_generator {name}')
+        f'the dataset of {name} is not at '
+        f'{pointmaze_generator.dataset_path(name)}; make it by: python -m acme_msg.datasets.pointmaze_generator {name}')
   if prefix == 'd4rl' or (not prefix and name in d4rl_tasks.FILES):
     try:
       d4rl.find(name)

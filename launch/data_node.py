@@ -4,9 +4,9 @@ import threading
 import time
 from typing import Any, Callable, Iterator, Optional
 
+from . import shutdown
 from ..datasets import delivery
 from ..datasets.delivery import server
-from . import shutdown
 
 # Seconds between two lines that tell how much was read.
 _REPORT_EVERY = 5.

@@ -12,7 +12,6 @@ from . import experiment_config
 from . import hosts
 from . import learner_node
 
-
 # Joins the learner's hosts from the process of one of them. The arguments are
 # the host's index and the addresses of the data node and of the first learner.
 Join = Callable[[int, lp.Address, lp.Address], hosts.Hosts]

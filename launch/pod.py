@@ -23,12 +23,12 @@ import launchpad as lp
 
 from . import command_line
 from . import data_node
+from . import dry_run
 from . import experiment_config
 from . import hosts
+from . import launchpad_program
 from . import learner_node
 from . import local
-from . import dry_run
-from . import launchpad_program
 from . import run_directory
 
 FLAGS = flags.FLAGS

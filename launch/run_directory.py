@@ -4,11 +4,11 @@ import json
 import os
 from typing import Any, Dict, Mapping
 
-from .. import __version__
-from .. import atomic_files
 from . import checkpointing
 from . import evaluations
 from . import experiment_config
+from .. import __version__
+from .. import atomic_files
 
 _NAME = 'config.json'
 # Says what wrote the record; it is never compared.

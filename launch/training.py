@@ -9,7 +9,6 @@ from acme.utils import counting
 from acme.utils import loggers
 import jax
 
-from ..datasets import delivery
 from . import checkpointing
 from . import evaluations
 from . import experiment_config
@@ -17,6 +16,7 @@ from . import hosts as hosts_lib
 from . import progress as progress_lib
 from . import run_loggers
 from . import shutdown
+from ..datasets import delivery
 
 
 def make_queue(

@@ -24,6 +24,8 @@ _BELOW = {
 }
 # What the mathematics may import besides Python's own library and acme_msg.
 _JAX_LIBRARIES = {'chex', 'haiku', 'jax', 'numpy', 'optax'}
+# The modules of `agents` that connect the mathematics with Acme.
+_WITH_ACME = ('feed_forward_actor', 'learning', 'offline_learner')
 _HEAVY = (
     'acme', 'gin', 'launchpad', 'reverb', 'tensorflow',
     'tensorflow_probability')
@@ -49,7 +51,7 @@ _MODULES = _modules()
 def _is_mathematics(name: str) -> bool:
   parts = name.split('.')
   return parts[1:2] == ['networks'] or (
-      parts[1:2] == ['agents'] and parts[-1] not in ('learning', 'offline_learner', 'feed_forward_actor'))
+      parts[1:2] == ['agents'] and parts[-1] not in _WITH_ACME)
 
 
 def _imports(name: str, source: str, is_package: bool) -> set[str]:
@@ -96,7 +98,8 @@ def late():
   from acme_msg import builders
 '''
   assert _imports('acme_msg.agents.msg.learning', source, False) >= {
-      'os.path', 'reverb', 'acme_msg.launch.experiment_config', 'acme_msg.builders'}
+      'os.path', 'reverb', 'acme_msg.launch.experiment_config',
+      'acme_msg.builders'}
   rooms = {
       _room(name)
       for name in _imports('acme_msg.agents.msg.learning', source, False)}

@@ -29,8 +29,8 @@ from .make import make_resident_dataset
 from .make import make_stream
 from .make import Source
 from .store import Dataset
-from .store import Store
 from .store import make_store
+from .store import Store
 from .stream import SHUFFLE_BUFFER
 from .stream import Stream
 

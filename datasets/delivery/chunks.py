@@ -8,7 +8,14 @@ compared bit by bit, so the unpacked transitions have the same bits.
 
 import dataclasses
 from typing import (
-    Any, Callable, Iterator, Mapping, NamedTuple, Optional, Sequence)
+  Any,
+  Callable,
+  Iterator,
+  Mapping,
+  NamedTuple,
+  Optional,
+  Sequence,
+)
 
 import numpy as np
 

@@ -10,7 +10,6 @@ from . import chunks
 from . import store as stores
 from . import stream
 
-
 if TYPE_CHECKING:  # This imports Reverb and TensorFlow, which takes seconds.
   from . import server
 

@@ -22,13 +22,13 @@ from absl import flags
 import jax
 import launchpad as lp
 
-from ... import __version__
 from .. import command_line
 from .. import data_node
+from .. import dry_run
 from .. import experiment_config
 from .. import hosts
-from .. import dry_run
 from .. import launchpad_program
+from ... import __version__
 
 FLAGS = flags.FLAGS
 

@@ -5,9 +5,9 @@ import signal
 import subprocess
 import sys
 
+from acme_msg import atomic_files
 from acme_msg import datasets
 from acme_msg.datasets import convert
-from acme_msg import atomic_files
 import numpy as np
 import pytest
 import writing

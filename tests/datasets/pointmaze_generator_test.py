@@ -4,12 +4,11 @@ import os
 import subprocess
 import sys
 
+from acme_msg.datasets import pointmaze_generator
+from acme_msg.environments import pointmaze
 import h5py
 import numpy as np
 import pytest
-
-from acme_msg.datasets import pointmaze_generator
-from acme_msg.environments import pointmaze
 
 _TASK = 'pointmaze-umaze-diverse'
 _DTYPES = {

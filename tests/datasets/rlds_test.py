@@ -3,8 +3,8 @@
 import os
 
 from acme_msg.datasets import d4rl
-from acme_msg.datasets import rlds
 from acme_msg.datasets import loading
+from acme_msg.datasets import rlds
 from acme_msg.datasets import steps as steps_lib
 import h5py
 import numpy as np

@@ -51,9 +51,8 @@ class Mine(tfds.core.GeneratorBasedBuilder):
             'steps': tfds.features.Dataset({
                 'observation': _features(self.made[0]['observations']),
                 'action': tfds.features.Tensor(shape=(2,), dtype=np.float32),
-                **{name: tf.float32 for name in ('reward', 'discount')},
-                **{name: tf.bool for name in (
-                    'is_first', 'is_last', 'is_terminal')},
+                **dict.fromkeys(('reward', 'discount'), tf.float32),
+                **dict.fromkeys(('is_first', 'is_last', 'is_terminal'), tf.bool),
                 'rgb': tfds.features.Image(shape=(4, 4, 3))}),
             'seed': tf.int32}))
 

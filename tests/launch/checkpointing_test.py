@@ -3,10 +3,9 @@
 import os
 import shutil
 
-from acme_msg.launch import checkpointing
-
 from acme import core
 from acme.utils import counting
+from acme_msg.launch import checkpointing
 import cloning
 import jax
 import numpy as np

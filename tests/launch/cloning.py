@@ -9,17 +9,16 @@ import sys
 import time
 from typing import Any, NamedTuple
 
-from acme_msg import builders
-from acme_msg.agents import bc
-from acme_msg.launch import experiment_config
-from acme_msg.launch import local
-
 import acme
 from acme import specs
 from acme import types
 from acme.agents.jax import actor_core
 from acme.agents.jax import actors
 from acme.jax import variable_utils
+from acme_msg import builders
+from acme_msg.agents import bc
+from acme_msg.launch import experiment_config
+from acme_msg.launch import local
 import dm_env
 import haiku as hk
 import jax

@@ -10,7 +10,6 @@ from acme_msg.launch import command_line
 from acme_msg.launch import local
 from acme_msg.launch import pod
 from acme_msg.launch.optional import terminals
-
 import maze
 import pytest
 

@@ -4,13 +4,12 @@ import os
 import subprocess
 import sys
 
+from acme.utils import counting
+from acme.utils import loggers
 from acme_msg.launch import checkpointing
 from acme_msg.launch import data_node
 from acme_msg.launch import experiment_config
 from acme_msg.launch import local
-
-from acme.utils import counting
-from acme.utils import loggers
 import cloning
 import jax
 import numpy as np

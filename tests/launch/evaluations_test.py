@@ -1,8 +1,7 @@
 """Tests the queue of weights to evaluate and the file of results."""
 
-from acme_msg.launch import evaluations
-
 from acme.utils import loggers
+from acme_msg.launch import evaluations
 import numpy as np
 import pytest
 

@@ -9,11 +9,10 @@ import time
 
 import acme_msg
 from acme_msg import launch
-from acme_msg.launch import local
 from acme_msg.launch import launchpad_program
+from acme_msg.launch import local
 from acme_msg.launch import progress
 from acme_msg.launch import run_directory
-
 import cloning
 import pytest
 

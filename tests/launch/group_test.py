@@ -8,7 +8,6 @@ from acme_msg.datasets.delivery import chunks
 from acme_msg.launch import checkpointing
 from acme_msg.launch import evaluations
 from acme_msg.launch import local
-
 import maze
 import programs
 import pytest

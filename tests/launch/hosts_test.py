@@ -14,7 +14,6 @@ import time
 
 from acme_msg.launch import hosts
 from acme_msg.launch import shutdown
-
 import numpy as np
 import portpicker
 import pytest

@@ -4,12 +4,11 @@ import dataclasses
 import os
 import signal
 
+from acme.utils import counting
+from acme.utils import loggers
 from acme_msg.launch import checkpointing
 from acme_msg.launch import evaluations
 from acme_msg.launch import local
-
-from acme.utils import counting
-from acme.utils import loggers
 import cloning
 import jax
 import numpy as np

@@ -3,7 +3,6 @@
 import dataclasses
 
 from absl import flags
-
 import maze
 
 _DIRECTORY = flags.DEFINE_string('directory', None, 'Of the run.')

@@ -4,12 +4,11 @@ import os
 import pathlib
 import signal
 
+from acme.utils import counting
+from acme.utils import loggers
 from acme_msg.launch import checkpointing
 from acme_msg.launch import evaluations
 from acme_msg.launch import local
-
-from acme.utils import counting
-from acme.utils import loggers
 import jax
 import maze
 import numpy as np

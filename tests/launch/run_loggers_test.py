@@ -3,7 +3,6 @@
 import csv
 
 from acme_msg.launch import run_loggers
-
 import jax.numpy as jnp
 import numpy as np
 import pytest

@@ -10,15 +10,14 @@ import pickle
 import subprocess
 import sys
 
-from acme_msg import builders
-from acme_msg.agents import msg
-from acme_msg.launch import checkpointing
-from acme_msg.launch import hosts
-
 from acme import specs
 from acme import types
 from acme.utils import counting
 from acme.utils import loggers
+from acme_msg import builders
+from acme_msg.agents import msg
+from acme_msg.launch import checkpointing
+from acme_msg.launch import hosts
 import jax
 import maze
 import numpy as np

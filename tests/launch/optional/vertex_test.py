@@ -8,7 +8,6 @@ import sys
 
 from acme_msg.launch import data_node
 from acme_msg.launch.optional import vertex
-
 import cloning
 import pytest
 
