@@ -3,6 +3,12 @@
 from concurrent import futures
 import threading
 
+from acme_msg import builders
+from acme_msg.agents import bc
+from acme_msg.agents import msg
+
+# acme_msg must come first: it restores JAX names that Acme imports.
+# isort: split
 import acme
 from acme import specs
 from acme import wrappers
@@ -10,9 +16,6 @@ from acme.jax import savers
 from acme.jax.layouts import local_layout
 from acme.utils import counting
 from acme.utils import loggers
-from acme_msg import builders
-from acme_msg.agents import bc
-from acme_msg.agents import msg
 import jax
 import numpy as np
 import plane

@@ -3,17 +3,20 @@
 import collections
 import pickle
 
+from acme_msg import builders
+from acme_msg import datasets
+from acme_msg.agents import bc
+from acme_msg.agents import msg
+from acme_msg.builders import normalizing
+
+# acme_msg must come first: it restores JAX names that Acme imports.
+# isort: split
 import acme
 from acme import specs
 from acme import types
 from acme import wrappers
 from acme.jax.layouts import local_layout
 from acme.utils import loggers
-from acme_msg import builders
-from acme_msg import datasets
-from acme_msg.agents import bc
-from acme_msg.agents import msg
-from acme_msg.builders import normalizing
 import dm_env
 import jax
 import numpy as np

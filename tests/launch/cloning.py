@@ -9,16 +9,19 @@ import sys
 import time
 from typing import Any, NamedTuple
 
+from acme_msg import builders
+from acme_msg.agents import bc
+from acme_msg.launch import experiment_config
+from acme_msg.launch import local
+
+# acme_msg must come first: it restores JAX names that Acme imports.
+# isort: split
 import acme
 from acme import specs
 from acme import types
 from acme.agents.jax import actor_core
 from acme.agents.jax import actors
 from acme.jax import variable_utils
-from acme_msg import builders
-from acme_msg.agents import bc
-from acme_msg.launch import experiment_config
-from acme_msg.launch import local
 import dm_env
 import haiku as hk
 import jax

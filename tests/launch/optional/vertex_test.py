@@ -100,7 +100,7 @@ def test_data_node_knows_its_machines_name(monkeypatch):
 
 def test_needs_xmanager(tmp_path):
   try:
-    import xmanager  # pylint: disable=unused-import
+    import xmanager  # noqa: F401
   except ModuleNotFoundError:
     with pytest.raises(ValueError, match=r'acme_msg\[vertex\]'):
       vertex.make_resources(_MACHINES, os.devnull, None, str(tmp_path))
