@@ -1,17 +1,17 @@
-"""The command lines that launch experiments, whoever describes these.
+"""The command lines that launch an experiment, which a function describes.
 
-An experiment's flags and what it is lie in rooms above this one, or in somebody
-else's package. So a command line names the function that makes its experiment,
-and the module of that function defines the flags.
+`--experiment` names the function that makes the experiment. The function's
+module, in `acme_msg.experiments` or in a user's package, defines the flags of
+the experiment.
 """
 
 import importlib
 import sys
 from typing import Callable, Sequence
 
-from absl import app
 from absl import flags
 
+from .. import command_help
 from . import experiment_config
 
 _DEFAULT = 'acme_msg.experiments.experiment_flags:make_experiment'
@@ -20,19 +20,20 @@ Make = Callable[[], experiment_config.ExperimentConfig]
 
 
 class LaunchError(RuntimeError):
-  """What was launched ended before it was finished."""
+  """The launched program ended before the run was finished."""
 
 
 def _define(flag_values: flags.FlagValues) -> None:
   flags.DEFINE_string(
       'experiment', _DEFAULT,
-      'MODULE:FUNCTION that takes nothing and returns an ExperimentConfig. The '
-      'module is imported before flags are parsed, so that it may define some.',
+      'MODULE:FUNCTION that takes no arguments and returns an '
+      'ExperimentConfig. The module is imported before flags are parsed, so '
+      'that it may define some.',
       flag_values=flag_values)
 
 
 def _find(name: str) -> Make:
-  """Imports what a flag names.
+  """Imports the function that `--experiment` names.
 
   Args:
     name: 'module:function'.
@@ -47,26 +48,26 @@ def _find(name: str) -> Make:
     module = importlib.import_module(module_name)
     function = getattr(module, function_name)
     if not callable(function):
-      raise ValueError(f'{function_name} is no function.')
+      raise ValueError(f'{function_name} is not a function.')
     return function
   except (ValueError, AttributeError) as e:
     raise ValueError(f'--experiment={name!r}: {e}') from e
   except ModuleNotFoundError as e:
     missing = e.name or ''
     if missing != module_name and not module_name.startswith(missing + '.'):
-      raise  # The module is there, and lacks something itself.
+      raise  # The module exists, and one of its own imports fails.
     raise ValueError(f'--experiment={name!r}: {e}.') from e
 
 
 def find_experiment(argv: Sequence[str]) -> Make:
-  """Returns the function that a command line names; its flags are defined then.
+  """Returns the function that makes the experiment, and defines its flags.
 
-  Exits with a message if there is none.
+  Exits with a message if there is no such function.
 
   Args:
-    argv: of the command line.
+    argv: the command line.
   """
-  own = flags.FlagValues()  # Of this flag alone: the others are not known yet.
+  own = flags.FlagValues()  # Only --experiment: no other flag is defined yet.
   _define(own)
   try:
     own(argv, known_only=True)
@@ -75,25 +76,21 @@ def find_experiment(argv: Sequence[str]) -> Make:
     sys.exit(f'error: {e}')
 
 
-def run(main: Callable[[experiment_config.ExperimentConfig], None]) -> None:
-  """Runs a command line to its end, with all flags of the named experiment.
-
-  The flag `--dry_run` is for `main` to heed.
+def run(main: Callable[[experiment_config.ExperimentConfig], None],
+        library_flags: Sequence[str] = ()) -> None:
+  """Runs a command line to its end, with all flags of its experiment.
 
   Args:
-    main: launches the experiment that the flags describe. What it raises of
-      `ValueError`, `FileNotFoundError` and `LaunchError` ends the process with
-      code 1 and the message alone.
+    main: launches the experiment that the flags describe, or with `--dry_run`
+      prints what it would launch. A `ValueError`, `FileNotFoundError` or
+      `LaunchError` ends the process with code 1 and the message alone.
+    library_flags: flags of libraries that `--help` shows, too.
   """
   _define(flags.FLAGS)
   flags.DEFINE_bool(
       'dry_run', False,
       'Print which nodes would run, with what and where, and start nothing.')
   make_experiment = find_experiment(sys.argv)
-  # `--help` shows the flags of the module that is run; these belong to it.
-  for module in (make_experiment.__module__, main.__module__, __name__):
-    for flag in flags.FLAGS.get_flags_for_module(module):
-      flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
 
   def checked(argv):
     if len(argv) > 1:
@@ -103,4 +100,10 @@ def run(main: Callable[[experiment_config.ExperimentConfig], None]) -> None:
     except (ValueError, FileNotFoundError, LaunchError) as e:
       sys.exit(f'error: {e}')
 
-  app.run(checked)
+  def names(module):
+    return [flag.name for flag in flags.FLAGS.get_flags_for_module(module)]
+
+  command_help.run(checked, {
+      'Launching': [*names(__name__), *names(main.__module__), *library_flags],
+      f'The experiment (flags of {make_experiment.__module__})':
+          names(make_experiment.__module__)})

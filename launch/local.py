@@ -344,7 +344,7 @@ def command() -> None:
   flags.DEFINE_enum(
       'terminal', None, terminals.NAMES,
       'Where each process runs. By default all of them print here.')
-  command_line.run(main)
+  command_line.run(main, library_flags=['lp_launch_type'])
 
 
 if __name__ == '__main__':

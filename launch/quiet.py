@@ -1,6 +1,9 @@
 """Keeps the libraries' start-up messages out of the terminal."""
 
+import contextlib
 import os
+import sys
+from typing import Iterator
 import warnings
 
 from absl import flags
@@ -35,6 +38,20 @@ def quiet_libraries() -> None:
   except ModuleNotFoundError:
     pass
   warnings.filterwarnings('ignore', category=DeprecationWarning)
+
+
+@contextlib.contextmanager
+def hidden_stderr() -> Iterator[None]:
+  """Hides what C++ code prints to stderr, such as Reverb's server's banner."""
+  sys.stderr.flush()
+  kept = os.dup(2)
+  try:
+    with open(os.devnull, 'w') as null:
+      os.dup2(null.fileno(), 2)
+    yield
+  finally:
+    os.dup2(kept, 2)
+    os.close(kept)
 
 
 def prepare_node() -> None:

@@ -35,7 +35,7 @@ def _nodes(output):
 @pytest.mark.parametrize('name, message', [
     ('os', 'not of the form MODULE:FUNCTION'),
     ('os:nothing', 'nothing'),
-    ('os:path', 'path is no function'),
+    ('os:path', 'path is not a function'),
     ('no_such_module:make', 'no_such_module')])
 def test_refuses_what_is_no_experiment(monkeypatch, name, message):
   monkeypatch.setattr(sys, 'argv', ['launch', f'--experiment={name}'])
@@ -44,11 +44,20 @@ def test_refuses_what_is_no_experiment(monkeypatch, name, message):
   assert name in str(error.value)
 
 
-def test_has_an_experiments_own_flags_only():
-  done = _run('local', '--help')
-  for flag in ('directory', 'experiment', 'num_learner_hosts', 'terminal'):
-    assert re.search(rf'^  +--(\[no\])?{flag}\b', done.stdout, re.MULTILINE)
-  assert 'gin_bindings' not in done.stdout
+@pytest.mark.parametrize('module, own', [
+    ('local', {'num_learner_hosts', 'num_devices_per_host', 'terminal',
+               'lp_launch_type'}),
+    ('pod', {'coordinator_address', 'num_processes', 'process_id'})])
+def test_help_groups_own_flags(module, own):
+  done = _run(module, '--help')
+  assert done.returncode == 0, done.stdout
+  launching, experiment = re.search(
+      r'Launching:\n(.*)\nThe experiment \(flags of maze_flags\):\n(.*)',
+      done.stdout, re.DOTALL).groups()
+  flags = [set(re.findall(r'^ +--(?:\[no\])?(\w+):', text, re.MULTILINE))
+           for text in (launching, experiment)]
+  assert flags == [own | {'experiment', 'dry_run'}, {'directory'}]
+  assert done.stdout.startswith('Runs an experiment on')
 
 
 def test_local_dry_run_starts_nothing(tmp_path):

@@ -1,6 +1,5 @@
 """Tests of runs on streamed data."""
 
-import os
 import subprocess
 import sys
 
@@ -8,6 +7,7 @@ from acme.utils import counting
 from acme.utils import loggers
 from acme_msg.launch import checkpointing
 from acme_msg.launch import data_node
+from acme_msg.launch import evaluations
 from acme_msg.launch import experiment_config
 from acme_msg.launch import local
 import cloning
@@ -33,7 +33,7 @@ def _reference(tmp_path_factory):
   """A run in one process that was never stopped."""
   root_dir = str(tmp_path_factory.mktemp('reference'))
   local.run_local(cloning.make_streamed_experiment(root_dir))
-  return _state(root_dir)
+  return (*_state(root_dir), root_dir)
 
 
 def _assert_same(root_dir, reference):
@@ -63,11 +63,20 @@ def test_whole_dataset_streams_like_blocks(reference, tmp_path):
 
 def test_processes_equal_one_process(reference, tmp_path):
   run = subprocess.run(
-      [sys.executable, cloning.__file__, 'local_mp', str(tmp_path),
-       'stream=1'], check=True, timeout=900, capture_output=True, text=True)
+      [sys.executable, cloning.__file__, 'local_mp', str(tmp_path), 'stream=1',
+       'num_evaluators=2'], timeout=900, stdout=subprocess.PIPE,
+      stderr=subprocess.STDOUT, text=True)
+  assert run.returncode == 0, run.stdout
   assert 'streaming from epoch 0 to learner host 0' in run.stdout
+  assert 'Finished at gradient step 40' in run.stdout
+  # Launchpad and Reverb leave no lines of their own.
+  assert 'Waiting for workers' not in run.stdout
+  assert 'reverb/cc' not in run.stdout
   _assert_same(str(tmp_path), reference)
-  assert os.path.exists(tmp_path / 'evaluations.npz')
+  evaluated = evaluations.load(str(tmp_path))
+  assert list(evaluated) == [10, 20, 30, 40]
+  for step, result in evaluations.load(reference[2]).items():
+    np.testing.assert_array_equal(result.returns, evaluated[step].returns)
 
 
 def test_data_of_another_shape_is_refused(tmp_path):

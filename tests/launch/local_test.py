@@ -122,16 +122,6 @@ def test_threads_equal_one_process(reference, tmp_path):
   _assert_same_run(root_dir, reference, 40)
 
 
-def test_processes_equal_one_process(reference, tmp_path):
-  root_dir = str(tmp_path / 'run')
-  with _launch('local_mp', root_dir, tmp_path / 'output',
-               num_evaluators=2) as program:
-    code, output = program.wait()
-  assert code == 0, output
-  assert 'Finished at gradient step 40' in output
-  _assert_same_run(root_dir, reference, 40)
-
-
 def test_killed_runs_resume_to_the_same_end(reference, tmp_path):
   root_dir = str(tmp_path / 'run')
 
@@ -140,8 +130,8 @@ def test_killed_runs_resume_to_the_same_end(reference, tmp_path):
         lambda: (checkpointing.latest_step(root_dir) or 0) > after)
 
   # The launcher is killed: its nodes do not outlive it.
-  with _launch('local_mp', root_dir, tmp_path / 'output',
-               delay=1.) as program:
+  with _launch('local_mp', root_dir, tmp_path / 'output', delay=1.,
+               num_evaluators=2) as program:
     wait_for_checkpoint(0, program)
     os.kill(program.pid, signal.SIGKILL)
     code, _ = program.wait()
