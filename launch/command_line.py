@@ -11,8 +11,8 @@ from typing import Callable, Sequence
 
 from absl import flags
 
-from .. import command_help
 from . import experiment_config
+from .. import command_help
 
 _DEFAULT = 'acme_msg.experiments.experiment_flags:make_experiment'
 

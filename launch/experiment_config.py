@@ -144,7 +144,7 @@ class ExperimentConfig:
 
   @property
   def transitions_per_step(self) -> Optional[int]:
-    """Streamed transitions of a learner step, over all hosts; None if unknown."""
+    """Transitions of a streamed learner step, over all hosts, if known."""
     if self.stream is not None and self.stream.transitions_per_step is not None:
       return self.stream.transitions_per_step
     return getattr(self.builder, 'transitions_per_step', None)

@@ -24,7 +24,7 @@ import socket
 import threading
 import time
 import traceback
-from typing import Callable, Optional, Sequence
+from typing import Callable, Sequence
 
 import jax
 from jax._src import distributed  # The coordination client has no public name.
@@ -168,40 +168,11 @@ class Hosts:
     os._exit(1)  # JAX waits for the other hosts at a regular exit.
 
 
-def alone() -> Hosts:
-  """Returns the only host of a learner."""
-  return Hosts()
-
-
-def check(coordinator_address: Optional[str], num_processes: Optional[int],
-          process_id: Optional[int]) -> None:
-  """Raises ValueError if `join` cannot be called with these arguments."""
-  arguments = {'coordinator_address': coordinator_address,
-               'num_processes': num_processes, 'process_id': process_id}
-  missing = [name for name, value in arguments.items() if value is None]
-  if len(missing) == 3:
-    return
-  if missing:
-    raise ValueError(
-        f'{" and ".join(missing)} must be given as well: give all of '
-        f'{", ".join(arguments)}, or none to use the environment.')
-  if not 0 <= process_id < num_processes:
-    raise ValueError(f'process_id={process_id} must be at least 0 and less '
-                     f'than num_processes={num_processes}.')
-  if not coordinator_address.rpartition(':')[2].isdigit():
-    raise ValueError(f'coordinator_address={coordinator_address!r} must be '
-                     "'host:port'.")
-
-
-def join(coordinator_address: Optional[str] = None,
-         num_processes: Optional[int] = None,
-         process_id: Optional[int] = None,
+def join(coordinator_address: str, num_processes: int, process_id: int,
          timeout: float = 300.) -> Hosts:
   """Joins the hosts of a learner; JAX then has the devices of all of them.
 
-  Must be called before JAX runs anything, in the main thread, with all
-  arguments or none. Without arguments JAX reads the environment: the metadata
-  of a TPU slice, SLURM or Open MPI.
+  Must be called before JAX runs anything, in the main thread.
 
   Args:
     coordinator_address: 'host:port' on the machine of process 0.
@@ -212,44 +183,30 @@ def join(coordinator_address: Optional[str] = None,
 
   Returns:
     The hosts.
-
-  Raises:
-    ValueError: if some arguments are missing or not valid, or if there are none
-      and the environment does not name the hosts.
   """
-  check(coordinator_address, num_processes, process_id)
   if num_processes == 1:
-    return alone()
-  # Otherwise SLURM or Open MPI would decide which devices are this process's.
-  method = None if num_processes is None else 'deactivate'
+    return Hosts()
 
   def give_up():
-    where = coordinator_address or 'the coordinator of the environment'
-    print(f'[learner] not all learner hosts came to {where} within '
-          f'{timeout:g} s. Do all of them run, with the same address and '
-          f'number of processes? This one is process {process_id} of '
+    print(f'[learner] not all learner hosts came to {coordinator_address} '
+          f'within {timeout:g} s. Do all of them run, with the same address '
+          f'and number of processes? This one is process {process_id} of '
           f'{num_processes} on {socket.gethostname()}.', flush=True)
     os._exit(1)
 
   jax.config.update('jax_cpu_collectives_implementation', 'gloo')
   timer = threading.Timer(timeout, give_up)
   timer.start()
-  try:
-    distributed.global_state.initialize(
-        coordinator_address, num_processes, process_id,
-        cluster_detection_method=method,
-        initialization_timeout=round(timeout) + 60,
-        service_heartbeat_interval_seconds=_HEARTBEAT_SECS,
-        service_max_missing_heartbeats=_MAX_MISSING_HEARTBEATS,
-        client_heartbeat_interval_seconds=_HEARTBEAT_SECS,
-        client_max_missing_heartbeats=_MAX_MISSING_HEARTBEATS)
-  except ValueError as error:
-    raise ValueError(
-        'The environment does not tell which hosts there are '
-        f'({error}) Give coordinator_address, num_processes and process_id.'
-    ) from error
-  finally:
-    timer.cancel()
+  distributed.global_state.initialize(
+      coordinator_address, num_processes, process_id,
+      # Otherwise SLURM or Open MPI decide which devices are this process's.
+      cluster_detection_method='deactivate',
+      initialization_timeout=round(timeout) + 60,
+      service_heartbeat_interval_seconds=_HEARTBEAT_SECS,
+      service_max_missing_heartbeats=_MAX_MISSING_HEARTBEATS,
+      client_heartbeat_interval_seconds=_HEARTBEAT_SECS,
+      client_max_missing_heartbeats=_MAX_MISSING_HEARTBEATS)
+  timer.cancel()
   # JAX takes SIGTERM to itself; Python's handler is how a program is stopped.
   signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
-  return Hosts(jax.process_index(), jax.process_count())
+  return Hosts(process_id, num_processes)

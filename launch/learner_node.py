@@ -29,7 +29,7 @@ class LearnerNode:
 
   def __init__(self, experiment: experiment_config.ExperimentConfig,
                data: Any,
-               join: Callable[[], hosts_lib.Hosts] = hosts_lib.alone):
+               join: Callable[[], hosts_lib.Hosts] = hosts_lib.Hosts):
     """Initializes the node; `run` does the work.
 
     Args:

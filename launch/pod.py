@@ -73,21 +73,37 @@ def find_host(coordinator_address: Optional[str] = None,
     ValueError: if some arguments are missing or not valid, or if there are none
       and the environment does not name the hosts.
   """
-  given = (coordinator_address, num_processes, process_id)
-  if given == (None, None, None):
-    try:
-      *given, _ = clusters.ClusterEnv.auto_detect_unset_distributed_params(
-          None, None, None, None, None, initialization_timeout=300)
-    except (KeyError, RuntimeError, ValueError) as e:
-      raise ValueError(
-          f'The environment does not tell which hosts there are: {e!r}. Give '
-          '--coordinator_address, --num_processes and --process_id.') from e
-    if None in given:
-      raise ValueError(
-          'This is no worker of a TPU slice and no task of SLURM or Open MPI: '
-          'give --coordinator_address, --num_processes and --process_id.')
-  hosts.check(*given)
-  return Host(*given)
+  given = {'coordinator_address': coordinator_address,
+           'num_processes': num_processes, 'process_id': process_id}
+  missing = [name for name, value in given.items() if value is None]
+  if len(missing) == len(given):
+    return _find_in_environment()
+  if missing:
+    raise ValueError(
+        f'{" and ".join(missing)} must be given as well: give all of '
+        f'{", ".join(given)}, or none to use the environment.')
+  if not 0 <= process_id < num_processes:
+    raise ValueError(f'process_id={process_id} must be at least 0 and less '
+                     f'than num_processes={num_processes}.')
+  if not coordinator_address.rpartition(':')[2].isdigit():
+    raise ValueError(f'coordinator_address={coordinator_address!r} must be '
+                     "'host:port'.")
+  return Host(coordinator_address, num_processes, process_id)
+
+
+def _find_in_environment() -> Host:
+  try:
+    *found, _ = clusters.ClusterEnv.auto_detect_unset_distributed_params(
+        None, None, None, None, None, initialization_timeout=300)
+  except (KeyError, RuntimeError, ValueError) as e:
+    raise ValueError(
+        f'The environment does not tell which hosts there are: {e!r}. Give '
+        '--coordinator_address, --num_processes and --process_id.') from e
+  if None in found:
+    raise ValueError(
+        'This is no worker of a TPU slice and no task of SLURM or Open MPI: '
+        'give --coordinator_address, --num_processes and --process_id.')
+  return Host(*found)
 
 
 def _join(host: Host, unused_index: int, data: lp.Address,

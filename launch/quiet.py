@@ -1,6 +1,7 @@
 """Keeps the libraries' start-up messages out of the terminal."""
 
 import contextlib
+import importlib
 import os
 import sys
 from typing import Iterator
@@ -30,13 +31,10 @@ def quiet_libraries() -> None:
   """
   os.environ.update(environment())
   logging.set_verbosity(logging.WARNING)
-  try:
-    # Gym prints its notice, and resets the warnings filters, at its import.
-    from gym_notices import notices  # pylint: disable=g-import-not-at-top
-    notices.notices.clear()
-    import gym as _  # pylint: disable=g-import-not-at-top
-  except ModuleNotFoundError:
-    pass
+  # Gym prints its notice, and resets the warnings filters, at its import.
+  from gym_notices import notices
+  notices.notices.clear()
+  importlib.import_module('gym')
   warnings.filterwarnings('ignore', category=DeprecationWarning)
 
 

@@ -1,4 +1,4 @@
-"""A run's directory: which experiments may resume it, whether it is finished."""
+"""A run's directory: who may resume it, and whether the run is finished."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Trains an experiment's learner to an exact step, from wherever it was left."""
+"""Trains an experiment's learner to an exact step, from its last checkpoint."""
 
 import pickle
 from typing import Callable, Optional, Union
@@ -60,7 +60,7 @@ class Training:
     self._experiment = experiment
     self._queue = queue
     self._progress = progress
-    self._hosts = hosts = hosts or hosts_lib.alone()
+    self._hosts = hosts = hosts or hosts_lib.Hosts()
     self._evaluate = evaluate
     self._stream: Optional[delivery.Stream] = None
     self._checkpoints = checkpointing.CheckpointManager(experiment.root_dir)

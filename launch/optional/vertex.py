@@ -11,6 +11,7 @@ if __name__ == '__main__':
 
 import dataclasses
 import functools
+import importlib.util
 import json
 import os
 import pathlib
@@ -32,7 +33,7 @@ from ... import __version__
 
 FLAGS = flags.FLAGS
 
-_PACKAGE = pathlib.Path(__file__).resolve().parent.parent
+_PACKAGE = pathlib.Path(__file__).resolve().parents[2]
 # Where all containers see the buckets of Cloud Storage.
 _SHARED = '/gcs/'
 # A second port of the first learner's machine.
@@ -100,11 +101,9 @@ def parse_accelerator(text: str) -> Mapping[str, Any]:
 
 
 def _check_installed() -> None:
-  try:
-    import xmanager  # pylint: disable=unused-import
-  except ModuleNotFoundError as e:
-    raise ValueError("Vertex AI needs XManager: `pip install 'acme_msg[vertex]'"
-                     '`.') from e
+  if importlib.util.find_spec('xmanager') is None:
+    raise ValueError(
+        "Vertex AI needs XManager: `pip install 'acme_msg[vertex]'`.")
 
 
 def write_requirements(source: str, target: str,

@@ -91,7 +91,7 @@ def test_data_of_another_shape_is_refused(tmp_path):
 @pytest.mark.parametrize('options, message', [
     (dict(), 'stream.transitions_per_step must be given'),
     (dict(shuffle_buffer=0), 'shuffle_buffer must be a positive integer'),
-    (dict(transitions_per_step=0.5), 'transitions_per_step must be a positive')])
+    (dict(transitions_per_step=0.5), 'transitions_per_step must be a pos')])
 def test_bad_settings_are_refused(options, message):
   with pytest.raises(ValueError, match=message):
     cloning.make_experiment(

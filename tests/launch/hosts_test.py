@@ -41,8 +41,6 @@ def _agree(group):
 def _main(scenario, index, port):
   stop = threading.Event()
   signal.signal(signal.SIGTERM, lambda *_: stop.set())
-  if scenario == 'environment':
-    hosts.join()
   timeout = 1. if scenario == 'missing' else _TIMEOUT
   with hosts.join(f'localhost:{port}', 2, int(index), timeout) as group:
     group.stop = stop
@@ -72,7 +70,7 @@ def _runs():
   """Exit codes and outputs of each scenario's hosts; all run side by side."""
   scenarios = {**dict.fromkeys(
       ('agree', 'fail_0', 'fail_1', 'kill_0', 'kill_1'), 2),
-               'missing': 1, 'environment': 1}
+               'missing': 1}
   processes = {}
   for scenario, count in scenarios.items():
     port = portpicker.pick_unused_port()
@@ -104,7 +102,7 @@ def test_a_failed_host_ends_all_and_is_named_with_its_error(runs, culprit):
   assert codes == [1, 1]
   for output in outputs:
     assert re.search(
-        f'learner host {culprit} of 2 [(].*[)] failed: ValueError: no such maze',
+        f'host {culprit} of 2 [(].*[)] failed: ValueError: no such maze',
         output), output
     assert 'left' not in output
 
@@ -127,23 +125,6 @@ def test_hosts_that_do_not_meet_end(runs):
   assert code == 1
   assert re.search(
       r'not all learner hosts came to localhost:\d+ within 1 s', output), output
-
-
-def test_hosts_that_no_environment_names_are_refused(runs):
-  [code], [output] = runs['environment']
-  assert code == 1
-  assert 'environment does not tell which hosts there are' in output, output
-
-
-@pytest.mark.parametrize('arguments, message', [
-    (dict(num_processes=2), 'coordinator_address and process_id must be given'),
-    (dict(coordinator_address='a:1', num_processes=2, process_id=2),
-     'process_id=2 must be at least 0 and less than num_processes=2'),
-    (dict(coordinator_address='a', num_processes=2, process_id=1),
-     "coordinator_address='a' must be 'host:port'")])
-def test_bad_arguments_are_refused(arguments, message):
-  with pytest.raises(ValueError, match=message):
-    hosts.join(**arguments)
 
 
 def test_one_host_waits_for_itself_alone():

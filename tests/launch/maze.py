@@ -28,9 +28,10 @@ def make_config(**options):
 
 
 def load_dataset():
-  """Returns 1,000 transitions, which are made where they are missing."""
+  """Returns 1,000 transitions, which are generated if they are missing."""
   return sources.load(
-      sources.find(pointmaze_generator.ensure(TASK, num_transitions=1000), TASK), TASK)
+      sources.find(
+          pointmaze_generator.ensure(TASK, num_transitions=1000), TASK), TASK)
 
 
 def make_experiment(root_dir, normalize=False, streamed=False, **fields):

@@ -112,7 +112,7 @@ def _drift(group):
 
 def _main(folder, *place):
   folder = pathlib.Path(folder)
-  group = hosts.alone()
+  group = hosts.Hosts()
   if place:
     index, port = place
     group = hosts.join(f'localhost:{port}', 2, int(index))

@@ -1,5 +1,6 @@
 """Tests what would be submitted to Vertex AI, as far as that needs no cloud."""
 
+import importlib.util
 import json
 import os
 import re
@@ -77,7 +78,8 @@ def test_requirements_are_those_of_the_lock_and_of_the_accelerator(tmp_path):
 def test_copied_code_is_what_a_container_imports(tmp_path):
   own = tmp_path / 'own'
   own.mkdir()
-  (own / 'my_experiment.py').write_text('from acme_msg.launch import data_node\n')
+  (own / 'my_experiment.py').write_text(
+      'from acme_msg.launch import data_node\n')
   code = tmp_path / 'code'
   vertex.copy_code(str(code), str(own))
   done = subprocess.run(
@@ -99,9 +101,7 @@ def test_data_node_knows_its_machines_name(monkeypatch):
 
 
 def test_needs_xmanager(tmp_path):
-  try:
-    import xmanager  # noqa: F401
-  except ModuleNotFoundError:
+  if importlib.util.find_spec('xmanager') is None:
     with pytest.raises(ValueError, match=r'acme_msg\[vertex\]'):
       vertex.make_resources(_MACHINES, os.devnull, None, str(tmp_path))
     return
