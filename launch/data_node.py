@@ -4,6 +4,7 @@ import threading
 import time
 from typing import Any, Callable, Iterator, Optional
 
+from . import quiet
 from . import shutdown
 from ..datasets import delivery
 from ..datasets.delivery import server
@@ -47,7 +48,9 @@ class DataNode(server.Server):
     self._stop = shutdown.begin()
     print('[data] reading the dataset ...', flush=True)
     start = time.time()
-    super().__init__(make_store(dataset_factory()), num_readers, host=host)
+    store = make_store(dataset_factory())
+    with quiet.hidden_stderr():  # Reverb prints a banner.
+      super().__init__(store, num_readers, host=host)
     print(f'[data] {self.num_transitions():,} transitions read in '
           f'{time.time() - start:.1f} s', flush=True)
 
@@ -61,7 +64,8 @@ class DataNode(server.Server):
   def run(self) -> None:
     """Serves until the program ends."""
     self._stop.wait()
-    self.stop()
+    with quiet.hidden_stderr():
+      self.stop()
 
 
 class DataClient:
