@@ -1,4 +1,4 @@
-"""Tests that checkpoints hold learner and counter, and survive accidents."""
+"""Tests that checkpoints hold learner and counter; partial ones are ignored."""
 
 import os
 import shutil
@@ -13,7 +13,7 @@ import optax
 
 
 class _Holder(core.Learner):
-  """A learner that is nothing but its state."""
+  """A learner that only holds a state."""
 
   def __init__(self, state):
     self.state = state
@@ -83,7 +83,7 @@ def test_keeps_the_last_three_and_saves_a_step_once(tmp_path):
 
 def test_partial_checkpoint_is_ignored(tmp_path):
   _save(str(tmp_path), 1, 2)
-  # What a process leaves that is killed while it saves step 3.
+  # As a process leaves it that is killed while saving step 3.
   partial = tmp_path / 'checkpoints' / '3.orbax-checkpoint-tmp'
   shutil.copytree(tmp_path / 'checkpoints' / '2', partial)
   shutil.rmtree(partial / 'learner')

@@ -1,4 +1,4 @@
-"""A small agent, environment and dataset, as somebody else would write them.
+"""A small agent, environment and dataset, as a user would write them.
 
 Run as a program, it launches an experiment with them:
 `python cloning.py <launch type> <root_dir> [field=value ...]`.

@@ -30,7 +30,7 @@ def _state(root_dir):
 
 @pytest.fixture(name='reference', scope='module')
 def _reference(tmp_path_factory):
-  """A run in one process that was never stopped."""
+  """Returns state and directory of an uninterrupted run in one process."""
   root_dir = str(tmp_path_factory.mktemp('reference'))
   local.run_local(cloning.make_streamed_experiment(root_dir))
   return (*_state(root_dir), root_dir)

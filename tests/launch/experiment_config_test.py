@@ -1,4 +1,4 @@
-"""Tests what experiments are refused, and who may use a run's directory."""
+"""Tests the checks of experiments and of run directories, and the progress."""
 
 import dataclasses
 import json
@@ -61,7 +61,7 @@ def test_settings_are_recorded_and_compared(tmp_path):
         'config': {'agent': {'size': 8}},
         'acme_msg_version': acme_msg.__version__}
   run_directory.claim(experiment)
-  # What decides no result may differ, and a run may become longer.
+  # Settings that decide no result may differ; num_steps may grow.
   run_directory.claim(dataclasses.replace(
       experiment, num_steps=10, num_evaluators=2, checkpoint_every_steps=1))
   for config, message in (
@@ -121,7 +121,7 @@ def test_progress_is_one_updated_line_on_a_terminal(monkeypatch):
     with progress.Progress(total=1000) as shown:
       for done in (250, 500, 750):
         shown.train(done)
-        time.sleep(0.6)  # Longer than a refresh takes; nothing depends on it.
+        time.sleep(0.6)  # Lets the line refresh; no assertion needs it.
       print('above the line')
   output = os.read(here, 100_000).decode()
   assert '750/1,000 gradient steps' in output

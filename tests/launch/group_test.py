@@ -14,7 +14,7 @@ import pytest
 
 
 def _where(position, host, consumed):
-  """The epoch and row at which a host is after so many transitions."""
+  """Returns the epoch and row of a host that has read `consumed` rows."""
   order = chunks.Order(
       position['num_transitions'], position['seed'], host, num_readers=2)
   epoch = 0

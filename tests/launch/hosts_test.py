@@ -18,18 +18,18 @@ import numpy as np
 import portpicker
 import pytest
 
-# How long anything may take on a busy machine before it counts as hanging.
+# Seconds after which a process counts as hanging, on a busy machine.
 _TIMEOUT = 900
 
 
 def _agree(group):
-  """Everything that hosts do together, up to a stop that one is told."""
+  """Uses all of `Hosts`, up to a stop that one host is told."""
   np.testing.assert_array_equal(
       group.all_of([group.index, 5]), [[0, 5], [1, 5]])
   assert group.any(group.index == 1) and not group.any(False)
   since = time.time()
   group.wait(lambda: group.index == 1 or time.time() > since + 1)
-  assert time.time() > since + 1  # Though this may be the one that was done.
+  assert time.time() > since + 1  # Host 1 was done before that.
   if group.index == 1:
     os.kill(os.getpid(), signal.SIGTERM)
   with pytest.raises(shutdown.Stopped):
@@ -139,7 +139,7 @@ def test_one_host_waits_for_itself_alone():
     group.wait(done.is_set)
     assert done.is_set()
     group.stop.set()
-    group.wait(lambda: True)  # What is done needs no waiting.
+    group.wait(lambda: True)  # Returns at once, in spite of the stop.
     with pytest.raises(shutdown.Stopped):
       group.wait(lambda: False)
     with pytest.raises(shutdown.Stopped):

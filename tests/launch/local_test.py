@@ -30,7 +30,7 @@ def _state(root_dir, step):
 
 
 def _assert_same_run(root_dir, other_dir, step):
-  """Asserts that two runs ended with the same bits, everywhere."""
+  """Asserts that two runs have bit-equal evaluations and states."""
   with np.load(os.path.join(root_dir, 'evaluations.npz')) as found:
     with np.load(os.path.join(other_dir, 'evaluations.npz')) as wanted:
       assert set(found) == {'steps', 'returns', 'lengths', 'scores'}
@@ -51,7 +51,7 @@ def _launch(launch_type, root_dir, output, **settings):
 
 @pytest.fixture(name='reference', scope='module')
 def _reference(tmp_path_factory):
-  """The directory of a run that was made in one process and never stopped."""
+  """Returns the directory of an uninterrupted run in one process."""
   root_dir = str(tmp_path_factory.mktemp('reference'))
   local.run_local(cloning.make_experiment(root_dir))
   return root_dir
@@ -138,7 +138,7 @@ def test_killed_runs_resume_to_the_same_end(reference, tmp_path):
   assert code == -signal.SIGKILL
   first = checkpointing.latest_step(root_dir)
   assert first < 40
-  # A node is killed: it takes the others with it.
+  # A node is killed: the others end, too.
   with _launch('local_mp', root_dir, tmp_path / 'output',
                delay=1.) as program:
     wait_for_checkpoint(first, program)
@@ -148,7 +148,7 @@ def test_killed_runs_resume_to_the_same_end(reference, tmp_path):
   assert f'Resumed at gradient step {first}' in output
   assert 'the node learner/0 exited with code -9' in output
   assert checkpointing.latest_step(root_dir) < 40
-  # One process finishes what many began.
+  # One process finishes the run.
   local.run_local(cloning.make_experiment(root_dir))
   _assert_same_run(root_dir, reference, 40)
 

@@ -19,7 +19,7 @@ TASK = 'pointmaze-umaze-diverse'
 
 
 def make_config(**options):
-  """Returns an agent that trains members, and acts by them all."""
+  """Returns the config of an agent that acts by all members."""
   return msg.MSGConfig(**{**dict(
       ensemble_size=8, beta=-2., q_lr=1e-3, policy_lr=1e-3, batch_size=16,
       num_sgd_steps_per_step=2, num_bc_iters=4,

@@ -1,4 +1,4 @@
-"""Somebody's experiments, with flags of their own, for the command lines."""
+"""A user's experiments with a flag, for the tests of the command lines."""
 
 import dataclasses
 

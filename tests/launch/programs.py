@@ -7,12 +7,12 @@ import time
 
 import psutil
 
-# How long anything may take on a busy machine before it counts as hanging.
+# Seconds after which a process counts as hanging, on a busy machine.
 _TIMEOUT = 900
 
 
 class Program:
-  """A file as a process that leads a session of its own.
+  """A file as a process that leads a new session.
 
   A context manager: no process of the session outlives it.
   """

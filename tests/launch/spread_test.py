@@ -1,4 +1,4 @@
-"""Two hosts of four devices give what one of eight does, and take its state up.
+"""Tests that two hosts of four devices equal one host of eight.
 
 As a program this file is one of the hosts: `python spread_test.py <folder>
 <index> <port>`, or the only one: `python spread_test.py <folder>`.
@@ -29,7 +29,7 @@ _SPEC = specs.EnvironmentSpec(
     actions=specs.BoundedArray((2,), np.float32, -1., 1.),
     rewards=specs.Array((), np.float32),
     discounts=specs.BoundedArray((), np.float32, 0., 1.))
-# Members or rows are spread; data is resident, in parts, or streamed.
+# Members or rows are divided; data is resident, in parts, or streamed.
 _CASES = {
     'resident': dict(),
     'parts': dict(parallel_map='shard_map', resident_data='sharded'),
@@ -85,7 +85,7 @@ def _run_case(name, group):
 
 
 def _resumed(folder, **kwargs):
-  """The step and the state that a learner of another seed takes up."""
+  """Returns the step and the state that a learner of another seed restores."""
   learner = _make_large_learner(seed=7, **kwargs)
   step = checkpointing.CheckpointManager(str(folder)).restore(
       learner, counting.Counter())
@@ -99,7 +99,7 @@ def _save(folder, step, learner):
 
 
 def _drift(group):
-  """What is said where one host's policy is not that of the other."""
+  """Returns the error if one host's policy differs from the other's."""
   learner = _make_large_learner(seed=0)
   state = jax.tree.map(np.array, learner.save())
   if group.index == 1:
@@ -178,7 +178,7 @@ def test_two_hosts_equal_one(results, name):
   _assert_equal(first['states'][0], single['states'][0])
   for ours, theirs in zip(first['states'], single['states'], strict=True):
     np.testing.assert_array_equal(ours.key, theirs.key)
-    # As for other numbers of devices; see tests/agents/msg/devices_test.py.
+    # The tolerance of tests/agents/msg/devices_test.py.
     jax.tree.map(lambda x, y: np.testing.assert_allclose(
         x, y, rtol=1e-5, atol=1e-6), ours, theirs)
   assert ours.steps == 2 * _NUM_STEPS

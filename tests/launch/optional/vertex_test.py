@@ -1,4 +1,4 @@
-"""Tests what would be submitted to Vertex AI, as far as that needs no cloud."""
+"""Tests what would be submitted to Vertex AI, without a cloud."""
 
 import importlib.util
 import json
