@@ -196,6 +196,7 @@ def join(coordinator_address: str, num_processes: int, process_id: int,
 
   jax.config.update('jax_cpu_collectives_implementation', 'gloo')
   timer = threading.Timer(timeout, give_up)
+  timer.daemon = True
   timer.start()
   distributed.global_state.initialize(
       coordinator_address, num_processes, process_id,

@@ -10,6 +10,13 @@ import rich.live
 import rich.text
 
 
+class _Console(rich.console.Console):
+  """Leaves the cursor visible: a killed process could not show it again."""
+
+  def show_cursor(self, show: bool = True) -> bool:
+    return False
+
+
 class Progress:
   """Shows the state of a run, whatever the main thread is busy with.
 
@@ -39,7 +46,7 @@ class Progress:
     self._live: Optional[rich.live.Live] = None
 
   def __enter__(self) -> 'Progress':
-    console = rich.console.Console(highlight=False, markup=False)
+    console = _Console(highlight=False, markup=False)
     if self._quiet:
       pass
     elif console.is_terminal:
