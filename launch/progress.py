@@ -95,7 +95,7 @@ class Progress:
       left = str(datetime.timedelta(
           seconds=round((self._total - self._done) / self._speed)))
     parts = [f'{self._done:,}/{self._total:,} gradient steps',
-             f'{self._speed:,.0f} gradient steps/s', f'ETA {left}', self._note]
+             f'{self._speed:,.0f}/s', f'ETA {left}', self._note]
     return ' | '.join(part for part in parts if part)
 
   def _one_line(self) -> rich.text.Text:

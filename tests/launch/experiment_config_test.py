@@ -1,5 +1,6 @@
 """Tests the checks of experiments and of run directories, and the progress."""
 
+import contextlib
 import dataclasses
 import json
 import operator
@@ -109,7 +110,7 @@ def test_progress_shows_phase_speed_and_rest(capsys):
   shown.train(250, 'score 5')
   line = shown.line()
   assert line.startswith('250/1,000 gradient steps | ')
-  assert 'gradient steps/s' in line and 'ETA 0:00:' in line
+  assert '/s | ETA 0:00:' in line
   assert line.endswith('score 5')
 
 
@@ -123,9 +124,13 @@ def test_progress_is_one_updated_line_on_a_terminal(monkeypatch):
         shown.train(done)
         time.sleep(0.6)  # Lets the line refresh; no assertion needs it.
       print('above the line')
-  output = os.read(here, 100_000).decode()
+  output = b''
+  with contextlib.suppress(OSError):  # At the end.
+    while True:
+      output += os.read(here, 4096)
+  output = output.decode()
   assert '750/1,000 gradient steps' in output
-  assert output.index('above the line') > 0
+  assert 'above the line\r\n' in output
   assert '\x1b[2K' in output  # The line is erased before it is written again.
   lines = [line for line in output.split('\n') if 'gradient steps' in line]
   assert len(lines) <= 2, output
