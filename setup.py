@@ -47,6 +47,7 @@ _STACK = [
     'portpicker',
     'protobuf<3.21',
     'psutil',
+    'rich',
     'rlax>=0.1.7',
     'rlds>=0.1.8',
     'setuptools<81',  # For pkg_resources, which tensorboard 2.8 imports.
