@@ -40,7 +40,7 @@ from .optional import terminals
 FLAGS = flags.FLAGS
 
 # Seconds until nodes that are told to stop are killed.
-_NOTICE_SECS = 15
+_NOTICE_SECS = 60
 
 Resources = Mapping[str, local_multi_processing.PythonProcess]
 

@@ -1,7 +1,6 @@
 """Tests the command lines: their flags, what they refuse, and dry runs."""
 
 import os
-import pathlib
 import re
 import subprocess
 import sys
@@ -13,15 +12,13 @@ from acme_msg.launch.optional import terminals
 import maze
 import pytest
 
-_FOLDER = pathlib.Path(__file__).parent
-
 
 def _run(module, *args, **env):
   """Runs a command line of the launch room on this folder's experiments."""
   return subprocess.run(
       [sys.executable, '-W', 'ignore', '-m', f'acme_msg.launch.{module}',
        '--experiment=maze_flags:make_experiment', *args],
-      env={**os.environ, 'PYTHONPATH': str(_FOLDER), **env},
+      env={**os.environ, **env},
       stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 

@@ -1,7 +1,6 @@
 """Tests a pod of two hosts on this machine: the same command for each."""
 
 import os
-import pathlib
 import signal
 
 from acme.utils import counting
@@ -41,7 +40,6 @@ def test_stopped_pod_resumes_and_equals_one_process(tmp_path, monkeypatch):
   monkeypatch.setenv('ACME_MSG_DATA_DIR', str(tmp_path / 'data'))
   reference = str(tmp_path / 'reference')
   local.run_local(maze.make_experiment(reference))
-  monkeypatch.setenv('PYTHONPATH', str(pathlib.Path(__file__).parent))
   monkeypatch.setenv('JAX_PLATFORMS', 'cpu')
   monkeypatch.setenv(
       'XLA_FLAGS', '--xla_force_host_platform_device_count=2')
