@@ -33,11 +33,12 @@ def _check_position(root_dir, step):
 def test_stopped_then_killed_group_resumes(tmp_path, monkeypatch, capsys):
   monkeypatch.setenv('ACME_MSG_DATA_DIR', str(tmp_path / 'data'))
   root_dir = str(tmp_path / 'run')
-  fields = dict(streamed=1, normalize=1, num_steps=150, eval_every_steps=50)
+  fields = dict(streamed=1, normalize=1, num_steps=450, eval_every_steps=150)
   arguments = [maze.__file__, root_dir, '2', 'num_learner_hosts=2',
                *(f'{name}={value}' for name, value in fields.items())]
 
-  # The launcher is told to stop: both hosts do, and save.
+  # The launcher is told to stop: both hosts do, and save, while neither
+  # a checkpoint nor an evaluation is due.
   with programs.Program(arguments, tmp_path / 'output') as program:
     metrics = tmp_path / 'run' / 'logs' / 'learner.csv'
     program.wait_until(lambda: metrics.exists() and metrics.stat().st_size)
@@ -65,7 +66,7 @@ def test_stopped_then_killed_group_resumes(tmp_path, monkeypatch, capsys):
   # Host 0 alone logs; files are named after processes.
   assert not list((tmp_path / 'run' / 'tensorboard').glob(f'*.{host}.*'))
   killed_at = checkpointing.latest_step(root_dir)
-  assert stopped_at < killed_at < 300
+  assert stopped_at < killed_at < 900
   _check_position(root_dir, killed_at)
 
   # One process finishes, with one device.
@@ -74,10 +75,10 @@ def test_stopped_then_killed_group_resumes(tmp_path, monkeypatch, capsys):
   local.run_local(experiment)
   output = capsys.readouterr().out
   assert f'Resumed at gradient step {killed_at}' in output
-  assert 'Finished at gradient step 300' in output
+  assert 'Finished at gradient step 900' in output
   results = evaluations.load(root_dir)
   assert list(results) == list(experiment.evaluated_steps())
-  assert checkpointing.latest_step(root_dir) == 300
+  assert checkpointing.latest_step(root_dir) == 900
 
 
 @pytest.mark.parametrize('fields, devices', [
