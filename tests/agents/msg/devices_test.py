@@ -226,7 +226,7 @@ def test_maps_and_places_of_data_give_the_same_bits(results, run):
 
 
 @pytest.mark.parametrize('name', _RUNS)
-def test_goes_on_on_any_number_of_devices(results, name):
+def test_resumes_on_any_number_of_devices(results, name):
   runs = results[name]
   last = _RUNS[name][-1]
   expected = runs[last]['states'][-1]

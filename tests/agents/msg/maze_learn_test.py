@@ -93,8 +93,9 @@ def test_msg_learns(dataset):
 def test_cloning_does_not(dataset):
   configs = [
       bc.BCConfig(
-          num_sgd_steps_per_step=_S, actor_network_hidden_sizes=(128, 128),
-          eval_mode=eval_mode) for eval_mode in ('mode', 'sample')]
+          num_sgd_steps_per_step=_S, batch_size=64,
+          actor_network_hidden_sizes=(48, 48), eval_mode=eval_mode)
+      for eval_mode in ('mode', 'sample')]
   rates = _train(
       [builders.BCBuilder(config) for config in configs],
       lambda spec: builders.make_bc_networks(spec, configs[0]), dataset)
