@@ -7,3 +7,13 @@ from .loading import DataOptions
 from .loading import load
 from .loading import transition_blocks
 from .sources import find
+
+__all__ = (
+    'DataOptions',
+    'find',
+    'from_episodes',
+    'load',
+    'make_resident_dataset',
+    'make_stream',
+    'transition_blocks',
+)

@@ -10,7 +10,7 @@ the point mass) has reward 0 and mask 0, and the others have reward -1 and mask
 1. Source: relabel_utils.py of https://github.com/seohongpark/ogbench.
 """
 
-from typing import Iterator, Optional, Sequence
+from typing import Any, Iterator, Optional, Sequence
 import zipfile
 import zlib
 
@@ -80,7 +80,7 @@ class OgbenchSource(steps_lib.Source):
         position = columns.get('qpos', columns['observations'])
         tolerance = 1. if position.shape[1] == 2 else .5
         distance = np.linalg.norm(
-            position[:, :2] - np.float32(self._goal), axis=-1)
+            position[:, :2] - np.asarray(self._goal, np.float32), axis=-1)
         discount = (distance > tolerance).astype(np.float32)
         reward = -discount
       else:
@@ -104,7 +104,7 @@ class _Field:
 
   def __init__(self, path: str, name: str, file: zipfile.ZipFile):
     self._place = f'{path}: field {name!r}'
-    self._file = file.open(f'{name}.npy')
+    self._file: Any = file.open(f'{name}.npy')
     version = np.lib.format.read_magic(self._file)
     read_header = (np.lib.format.read_array_header_1_0 if version == (1, 0)
                    else np.lib.format.read_array_header_2_0)
@@ -122,7 +122,7 @@ class _Field:
 
   def _read(self, shape: tuple[int, ...]) -> np.ndarray:
     result = np.empty(shape, self.dtype)
-    view = memoryview(result.reshape(-1).view(np.uint8))
+    view = result.reshape(-1).view(np.uint8).data
     for start in range(0, len(view), _PIECE):
       piece = view[start:start + _PIECE]
       if self._file.readinto(piece) < len(piece):

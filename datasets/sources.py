@@ -164,7 +164,8 @@ def _nothing(prefix: str, name: str) -> Exception:
   if name in pointmaze_tasks.task_names():
     return FileNotFoundError(
         f'the dataset of {name} is not at '
-        f'{pointmaze_generator.dataset_path(name)}; make it by: python -m acme_msg.datasets.pointmaze_generator {name}')
+        f'{pointmaze_generator.dataset_path(name)}; make it by: '
+        f'python -m acme_msg.datasets.pointmaze_generator {name}')
   if prefix == 'd4rl' or (not prefix and name in d4rl_tasks.FILES):
     try:
       d4rl.find(name)

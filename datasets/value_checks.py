@@ -81,8 +81,8 @@ def to_float(
       raise ValueError(
           f'{source}: field {name!r} is {column[tuple(index)]} at '
           f'{[first_row + index[0], *index[1:]]}, which is not finite in '
-          f'float32 ({len(bad)} such values in all); remove the episodes concerned or '
-          'make the file again.')
+          f'float32 ({len(bad)} such values in all); remove the episodes '
+          'concerned or make the file again.')
   return converted
 
 

@@ -53,7 +53,8 @@ def _run(*command):
   # The copy precedes the sources that are linked into the environment.
   subprocess.run(
       command, cwd=_COPY, check=True,
-      env={**os.environ, 'PYTHONPATH': str(_COPY.parent)})
+      env={**os.environ, 'PYTHONPATH': str(_COPY.parent),
+           'JAX_COMPILATION_CACHE_DIR': str(_ROOT / '.pytest_cache' / 'jax')})
 
 
 def _skip_all_but(sample, seed, session):

@@ -11,8 +11,9 @@ import pathlib
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 # JAX reads these when it is imported, which must come later.
-os.environ.update({
+for _name, _value in {
     'JAX_COMPILATION_CACHE_DIR': str(_ROOT / '.pytest_cache' / 'jax'),
     'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
     'JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES': '-1',
-})
+}.items():
+  os.environ.setdefault(_name, _value)

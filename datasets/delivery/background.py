@@ -16,7 +16,7 @@ class Background(Generic[T]):
 
   def __init__(self, values: Iterator[T], ahead: int):
     """Starts the thread; it holds at most `ahead` values and the next one."""
-    self._results = queue.Queue()
+    self._results: queue.Queue = queue.Queue()
     self._room = threading.Semaphore(ahead)
     self._closed = threading.Event()
     self._thread = threading.Thread(

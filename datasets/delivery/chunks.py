@@ -42,7 +42,7 @@ class Header(NamedTuple):
     num_transitions: T, of the whole dataset.
   """
   epoch: int
-  index: int
+  index: int  # type: ignore[assignment]  # Hides tuple's method.
   num_transitions: int
 
 
@@ -176,7 +176,8 @@ def unpack(
   Raises:
     RuntimeError: if a chunk has another header.
   """
-  columns, stop = {}, 0
+  columns: dict[str, np.ndarray] = {}
+  stop = 0
   for expected in headers:
     chunk = next(chunks)
     found = Header(*chunk['header'].tolist())

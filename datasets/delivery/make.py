@@ -94,13 +94,13 @@ def make_stream(
                        source.observation_statistics)
 
 
-def example(source: Union[stores.Store, 'server.Server']) -> types.Transition:
+def example(source: Any) -> types.Transition:
   """Returns the first transition of a dataset, `[1, ...]`."""
   return stores.to_transition(source.example())
 
 
 def _checked(
-    source: Source, num_readers: int) -> Union[stores.Store, 'server.Server']:
+    source: Any, num_readers: int) -> Union[stores.Store, 'server.Server']:
   """Returns the source, or its store; checks the server's readers."""
   if not hasattr(source, 'open'):
     return stores.make_store(source)

@@ -9,7 +9,7 @@ import itertools
 import queue
 import threading
 import time
-from typing import Iterator, Optional
+from typing import Generator, Iterator, Optional
 
 from absl import logging
 import numpy as np
@@ -167,7 +167,7 @@ def receive(
     reader: int,
     max_chunks: Optional[int] = None,
     timeout: float = 60.,
-) -> Iterator[chunks.Chunk]:
+) -> Generator[chunks.Chunk, None, None]:
   """Yields the chunks of a table that `Server.open` has opened.
 
   Args:

@@ -7,7 +7,7 @@ transition holds in its `extras`, is one of them.
 import abc
 import os
 import tempfile
-from typing import Iterable, Mapping, Union
+from typing import Any, Iterable, Mapping, Union
 
 from acme import types
 import numpy as np
@@ -128,7 +128,8 @@ class DiskStore(Store):
       OSError: if the disk is full; the message names the directory.
     """
     self._file = tempfile.TemporaryFile(prefix='acme_msg-')
-    self._num_transitions, self._record = 0, None
+    self._num_transitions = 0
+    self._record: Any = None  # The data type of a transition.
     for block in blocks:
       self._append(to_columns(block))
     if not self._num_transitions:
@@ -162,7 +163,7 @@ class DiskStore(Store):
     sizes = np.minimum(length, self._num_transitions - starts).tolist()
     records, row = np.empty(sum(sizes), self._record), 0
     for start, size in zip(starts.tolist(), sizes):
-      part = memoryview(records[row:row + size].view(np.uint8))
+      part = records[row:row + size].view(np.uint8).data
       position = start * self._record.itemsize
       # Threads share the file, so each call gives its position; it reads less
       # than 2 GiB.

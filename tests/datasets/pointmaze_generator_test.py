@@ -27,7 +27,8 @@ def data_dir(tmp_path, monkeypatch):
 @pytest.fixture(scope='module', params=pointmaze.task_names())
 def dataset(request):
   """A task's name and a dataset of it, 20,010 rows."""
-  return request.param, pointmaze_generator.generate(request.param, 20_010, seed=1)
+  return request.param, pointmaze_generator.generate(
+      request.param, 20_010, seed=1)
 
 
 def _episodes(arrays):
@@ -59,7 +60,8 @@ def test_episodes_end_once(dataset):
   assert not (arrays['terminals'] & arrays['timeouts']).any()
   assert set(np.flatnonzero(arrays['timeouts'])) <= set(last)
   assert (arrays['infos/qvel'][first] == 0).all()
-  length = pointmaze_generator.EPISODE_STEPS[pointmaze.get_task(task_name).maze.name]
+  maze = pointmaze.get_task(task_name).maze
+  length = pointmaze_generator.EPISODE_STEPS[maze.name]
   assert set((last - first + 1)[:-1]) == {length}
 
 
@@ -192,7 +194,8 @@ def test_command_line(tmp_path):
   assert done.stdout.strip() == str(path)
   with h5py.File(path) as file:
     np.testing.assert_array_equal(
-        file['actions'][()], pointmaze_generator.generate(_TASK, 300, seed=4)['actions'])
+        file['actions'][()],
+        pointmaze_generator.generate(_TASK, 300, seed=4)['actions'])
   refused = subprocess.run(
       command + ['pointmaze-huge'], capture_output=True, text=True)
   assert refused.returncode != 0

@@ -52,7 +52,8 @@ class Mine(tfds.core.GeneratorBasedBuilder):
                 'observation': _features(self.made[0]['observations']),
                 'action': tfds.features.Tensor(shape=(2,), dtype=np.float32),
                 **dict.fromkeys(('reward', 'discount'), tf.float32),
-                **dict.fromkeys(('is_first', 'is_last', 'is_terminal'), tf.bool),
+                **dict.fromkeys(
+                    ('is_first', 'is_last', 'is_terminal'), tf.bool),
                 'rgb': tfds.features.Image(shape=(4, 4, 3))}),
             'seed': tf.int32}))
 
