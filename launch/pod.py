@@ -103,7 +103,7 @@ def _find_in_environment() -> Host:
     raise ValueError(
         'This is no worker of a TPU slice and no task of SLURM or Open MPI: '
         'give --coordinator_address, --num_processes and --process_id.')
-  return Host(*found)
+  return Host(*found)  # type: ignore[arg-type]
 
 
 def _join(host: Host, unused_index: int, data: lp.Address,

@@ -1,7 +1,7 @@
 """Trains an experiment's learner to an exact step, from its last checkpoint."""
 
 import pickle
-from typing import Callable, Optional, Union
+from typing import Any, Callable, Optional, Union
 
 from acme import specs
 from acme import types
@@ -158,7 +158,7 @@ class Training:
     """Takes a stream to the position of the last checkpoint."""
     position = self._stream and self._checkpoints.restore_position()
     if position:
-      of_hosts = position.get('hosts', ())
+      of_hosts: Any = position.get('hosts', ())
       if len(of_hosts) == self._hosts.count:
         epoch, row = of_hosts[self._hosts.index]
         position = {**position, 'epoch': epoch, 'row': row}
