@@ -3,7 +3,6 @@
 import os
 import sys
 
-import acme_msg  # noqa: F401  Must precede imports of Acme.
 import jax
 import pytest
 
