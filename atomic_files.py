@@ -1,95 +1,89 @@
-"""Writes files and directories so that they appear complete or not at all."""
+"""Writes files and directories so that they appear complete or not at all.
+
+The content is written under a temporary name in the same directory and then
+renamed. A killed process leaves the temporary file behind; `is_partial`
+recognises its name.
+"""
 
 import contextlib
 import glob
 import os
 import re
+import secrets
 import shutil
-import tempfile
 from typing import IO, Iterator
 
 from absl import logging
 
+# Temporary names of this module and of TFDS.
 _PARTIAL = re.compile(r'\..+\.partial-\w+|.+\.incomplete\w*')
 
 
-def check_free(path: str):
-  """Refuses a path at which something is.
+def check_free(path: str) -> None:
+  """Checks that there is nothing at a path.
 
   Raises:
     FileExistsError: if there is.
   """
   if os.path.lexists(path):
     raise FileExistsError(
-        f'{path} exists, and nothing is overwritten; name another one, or move '
-        'this one away.')
+        f'{path} exists and is not overwritten; name another path, or move it '
+        'away.')
 
 
 def is_partial(path: str) -> bool:
-  """Whether a path names what is left of a writing that was broken off.
-
-  That is one of `create`, or of TFDS.
-  """
+  """Whether a path is the temporary file of an interrupted write."""
   return bool(_PARTIAL.fullmatch(os.path.basename(os.path.abspath(path))))
 
 
 @contextlib.contextmanager
 def create(path: str, directory: bool) -> Iterator[str]:
-  """Has something written under a temporary name, and then renames it.
+  """Makes a new file or directory.
 
   Args:
-    path: of what is to be made. The directories above it are made too.
-    directory: whether it is a directory; else it is a file.
+    path: the file or directory. Missing parent directories are made.
+    directory: whether to make a directory.
 
   Yields:
-    The temporary path, beside `path`: an empty directory, or an empty file.
-    It is removed if the body fails. A killed process leaves it behind, under a
-    name that `is_partial` knows, and which a later call tells of.
+    The path of an empty temporary file or directory to write to. It is removed
+    if the body fails. If a temporary file of an earlier, killed process exists,
+    a warning names it.
 
   Raises:
-    FileExistsError: if there is something at `path`, before or afterwards.
+    FileExistsError: if `path` exists, before or after the body runs.
   """
   check_free(path)
-  parent, name = os.path.split(os.path.abspath(path))
-  os.makedirs(parent, exist_ok=True)
-  prefix = f'.{name}.partial-'
-  for left in glob.glob(os.path.join(
-      glob.escape(parent), glob.escape(prefix) + '*')):
+  temporary, prefix = _temporary(path)
+  for partial in glob.glob(glob.escape(prefix) + '*'):
     logging.warning(
-        '%s is what another writing of %s has made so far. If none is under '
-        'way, it was broken off: remove it.', left, path)
-  temporary = tempfile.mkdtemp(prefix=prefix, dir=parent)
-  if not directory:
-    os.rmdir(temporary)
-    with open(temporary, 'xb'):
-      pass
+        '%s is an unfinished version of %s. If no other process is writing it, '
+        'remove it.', partial, path)
   try:
+    if directory:
+      os.mkdir(temporary)
+    else:
+      with open(temporary, 'xb'):
+        pass
     yield temporary
-    os.chmod(temporary, 0o755 if directory else 0o644)
     check_free(path)
     os.rename(temporary, path)
   except BaseException:
-    if directory:
-      shutil.rmtree(temporary)
-    else:
-      os.remove(temporary)
+    _remove(temporary)
     raise
 
 
 @contextlib.contextmanager
 def replace(path: str, mode: str = 'w') -> Iterator[IO]:
-  """Writes a file anew; readers see the old content or the new one.
+  """Writes a file that may exist; readers see the old content or the new.
 
   Args:
-    path: the file, which may exist. Its directory is made if missing.
+    path: the file. Missing parent directories are made.
     mode: 'w' for text, 'wb' for bytes.
 
   Yields:
-    The file to write to. If the body fails, `path` is left as it was.
+    The file to write to. If the body fails, `path` is unchanged.
   """
-  path = os.path.abspath(path)
-  os.makedirs(os.path.dirname(path), exist_ok=True)
-  temporary = f'{path}.{os.getpid()}.tmp'
+  temporary, _ = _temporary(path)
   try:
     with open(temporary, mode, newline='' if mode == 'w' else None) as file:
       yield file
@@ -97,6 +91,21 @@ def replace(path: str, mode: str = 'w') -> Iterator[IO]:
       os.fsync(file.fileno())
     os.replace(temporary, path)
   except BaseException:
-    with contextlib.suppress(FileNotFoundError):
-      os.remove(temporary)
+    _remove(temporary)
     raise
+
+
+def _temporary(path: str) -> tuple[str, str]:
+  """Returns a temporary path for a path, and the prefix of all of these."""
+  folder, name = os.path.split(os.path.abspath(path))
+  os.makedirs(folder, exist_ok=True)
+  prefix = os.path.join(folder, f'.{name}.partial-')
+  return prefix + secrets.token_hex(4), prefix
+
+
+def _remove(path: str) -> None:
+  if os.path.isdir(path):
+    shutil.rmtree(path)
+  else:
+    with contextlib.suppress(FileNotFoundError):
+      os.remove(path)

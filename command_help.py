@@ -21,6 +21,7 @@ def run(
 
   Args:
     main: receives the arguments that are not flags, the program's name first.
+      Its `app.UsageError` ends the program with code 1 and the message.
     groups: names of flags by the title under which `--help` lists them. Flags
       of the main module that are in no group follow under 'Flags'.
   """
@@ -30,7 +31,13 @@ def run(
       sys.exit()
     return app.parse_flags_with_usage(argv)
 
-  app.run(main, flags_parser=parse)
+  def checked(argv: Sequence[str]) -> Any:
+    try:
+      return main(argv)
+    except app.UsageError as error:
+      sys.exit(f'error: {error} --help describes the command.')
+
+  app.run(checked, flags_parser=parse)
 
 
 def describe(groups: Mapping[str, Iterable[str]]) -> str:

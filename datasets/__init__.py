@@ -1,12 +1,19 @@
-"""Datasets: files, validated steps, RLDS, transitions, Reverb chunks."""
+"""Datasets: files read as steps, steps made transitions, and their delivery.
 
-from .delivery import make_resident_dataset
-from .delivery import make_stream
-from .episodes import from_episodes
-from .loading import DataOptions
-from .loading import load
-from .loading import transition_blocks
-from .sources import find
+The names below are imported when they are first used.
+"""
+
+import importlib
+
+_MODULES = {
+    'DataOptions': 'data_options',
+    'find': 'sources',
+    'from_episodes': 'episodes',
+    'load': 'loading',
+    'make_resident_dataset': 'delivery',
+    'make_stream': 'delivery',
+    'transition_blocks': 'loading',
+}
 
 __all__ = (
     'DataOptions',
@@ -17,3 +24,10 @@ __all__ = (
     'make_stream',
     'transition_blocks',
 )
+
+
+def __getattr__(name: str):
+  if name not in _MODULES:
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+  return getattr(
+      importlib.import_module(f'.{_MODULES[name]}', __name__), name)

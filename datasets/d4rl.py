@@ -1,15 +1,14 @@
 """Reads HDF5 files in the layout of D4RL.
 
-One row per step in `observations`, `actions`, `rewards` and `terminals` (the
-row's action ended the episode), and, but for some v0 files, `timeouts` (the row
-was the last before the limit). Nothing else in a file is read:
-`next_observations`, which some files have, is not used by D4RL's own Q-learning
-form either.
+A file has one row per step in `observations`, `actions`, `rewards`, `terminals`
+(the row's action ended the episode) and, except in some v0 files, `timeouts`
+(the row was the last before the limit). No other field is read; D4RL's own
+`qlearning_dataset` does not use `next_observations` either.
 
-Of T rows each but the last starts a transition, unless its `timeouts` is set
-(even if it is also terminal), as in D4RL's Q-learning form. In a file without
-`timeouts` the limit decides, see `_cut_by_limit`. The last row, having no
-successor, serves as an observation only, even if it is terminal.
+As in `qlearning_dataset`, each of the T rows starts a transition except the
+last row and rows with `timeouts`, even if these are also terminal. In a file
+without `timeouts` the limit decides, see `_cut_by_limit`. The last row has no
+successor and is only an observation, even if it is terminal. docs/msg.md 8.1.
 """
 
 import itertools
@@ -26,16 +25,16 @@ from . import value_checks
 from .. import atomic_files
 
 _URL = 'http://rail.eecs.berkeley.edu/datasets/offline_rl/'
-# By field: 2 for vectors, 1 for scalars. `timeouts` may be missing.
+# Rank of each field: 2 for vectors, 1 for scalars. `timeouts` may be missing.
 _RANKS = {'observations': 2, 'actions': 2, 'rewards': 1, 'terminals': 1,
           'timeouts': 1}
-# Bytes; less than h5py keeps of a field in memory.
+# Bytes per chunk; must fit in h5py's chunk cache.
 _CHUNK_SIZE = 2**19
 _FLOATS = ('observations', 'actions', 'rewards')
 
 
 def path_of(task_name: str) -> str:
-  """Returns where the file of a task in `d4rl_tasks.FILES` is looked for."""
+  """Returns the path of the file of a task in `d4rl_tasks.FILES`."""
   folder = os.path.expanduser(
       os.environ.get('D4RL_DATASET_DIR') or '~/.d4rl/datasets')
   return os.path.join(folder, os.path.basename(d4rl_tasks.FILES[task_name]))
@@ -44,8 +43,8 @@ def path_of(task_name: str) -> str:
 def find(task_name: str) -> str:
   """Returns the path of a D4RL task's file.
 
-  It is looked for in `$D4RL_DATASET_DIR`, or else `~/.d4rl/datasets`, under the
-  name that D4RL gives it, so files that D4RL has downloaded are found.
+  The file is searched in `$D4RL_DATASET_DIR`, by default `~/.d4rl/datasets`,
+  under the name that D4RL gives it when it downloads the file.
 
   Args:
     task_name: such as 'antmaze-large-diverse-v0'.
@@ -70,11 +69,11 @@ def find(task_name: str) -> str:
 
 
 class D4rlSource(steps_lib.Source):
-  """An HDF5 file as steps, in the way of TFDS's own D4RL builders.
+  """An HDF5 file as steps, in the convention of TFDS's D4RL builders.
 
-  A terminal row is followed by one more step, of zeros, that is last and
-  terminal, since the file does not hold the observation in which the episode
-  ended. A row cut by the limit, and the last row, are last and not terminal.
+  The file does not hold the observation in which an episode ended, so that a
+  terminal row is followed by a step of zeros that is last and terminal. A row
+  that was cut by the limit, and the last row, are last and not terminal.
   """
   kind = 'd4rl'
 
@@ -88,10 +87,9 @@ class D4rlSource(steps_lib.Source):
 
     Args:
       path: an HDF5 file.
-      task_name: such as 'antmaze-large-diverse-v0'. It decides the episode
-        limit.
-      episode_limit: in steps, used for files without `timeouts`; by default
-        that of the task.
+      task_name: such as 'antmaze-large-diverse-v0'; it decides the default of
+        `episode_limit`.
+      episode_limit: in steps, for files without `timeouts`.
 
     Raises:
       ValueError: if the episode limit is not positive.
@@ -104,7 +102,7 @@ class D4rlSource(steps_lib.Source):
     self._episode_limit = episode_limit
 
   def blocks(self, num_rows: int = 100_000) -> Iterator[steps_lib.Steps]:
-    """See the base class. Blocks end where chunks of the file do."""
+    """See the base class. Blocks end at boundaries of the file's chunks."""
     path = self.name
     with hdf5.open_file(path) as file:
       fields = _fields(path, file)
@@ -138,8 +136,8 @@ class D4rlSource(steps_lib.Source):
         yield steps
     if empty:
       raise ValueError(
-          f'{path}: no transition is left of {total} rows: each of them is '
-          'marked by \'timeouts\', or is the last row. Is the field right?')
+          f'{path}: no transition is left of {total} rows: each of them has '
+          '\'timeouts\' set, or is the last row. Is the field right?')
     watch.finish()
 
   def _limit(self) -> int:
@@ -154,20 +152,19 @@ class D4rlSource(steps_lib.Source):
 
 
 def write(blocks: Iterable[steps_lib.Steps], path: str):
-  """Writes steps as a file: `D4rlSource` backwards.
+  """Writes steps as a file, the inverse of `D4rlSource`.
 
-  The step that follows a terminal one has no row, except at the very end of the
-  file, where D4RL needs a row after the last transition. A file at `path` is
-  always a whole one, see `outputs.create`.
+  The step after the end of an episode gets no row, except at the end of the
+  file, where D4RL needs a row after the last transition. The file appears only
+  when it is complete, see `atomic_files.create`.
 
   Args:
-    blocks: of consecutive steps.
-    path: of a file that does not exist yet.
+    blocks: consecutive steps.
+    path: a file that does not exist.
 
   Raises:
-    FileExistsError: if something is at `path`.
-    ValueError: if the steps are malformed, or a discount is neither 0 nor 1,
-      which the layout cannot hold.
+    FileExistsError: if `path` exists.
+    ValueError: if the steps are malformed, or a discount is neither 0 nor 1.
   """
   with atomic_files.create(path, directory=False) as temporary:
     with h5py.File(temporary, 'w') as file:
@@ -177,9 +174,9 @@ def write(blocks: Iterable[steps_lib.Steps], path: str):
           value_checks.check_layout(path, steps._asdict(), steps_lib.RANKS)
           if last is not None:
             steps = steps_lib.concatenate([last, steps])
-          # What follows tells whether the last step ended its episode.
+          # The next block tells whether the last step ended its episode.
           rows = slice(0, len(steps.reward) - 1)
-          last = steps_lib.Steps(*(column[-1:] for column in steps))
+          last = steps.rows(slice(-1, None))
         else:
           steps, rows = last, slice(0, 1)
         _append(path, file, steps, rows, number)
@@ -189,7 +186,7 @@ def write(blocks: Iterable[steps_lib.Steps], path: str):
 def _append(
     path: str, file: h5py.File, steps: steps_lib.Steps, rows: slice,
     number: int):
-  """Writes some rows of steps, of which the first is step `number` of all."""
+  """Appends some rows of steps; the first step is number `number` of all."""
   ends = np.append(steps.is_terminal[1:], False)
   terminal = (ends | (steps.discount == 0)) & ~steps.is_last
   bad = np.flatnonzero(
@@ -199,7 +196,7 @@ def _append(
         f'the discount is {steps.discount[bad[0]]} at step {number + bad[0]}; '
         'D4RL\'s layout can hold 0 and 1 only.')
   keep = ~steps.is_terminal[rows]
-  if len(steps.reward) == 1:  # The last of all.
+  if len(steps.reward) == 1:  # The last step of the dataset.
     keep[:] = True
   for field, column in {
       'observations': steps.observation, 'actions': steps.action,
@@ -229,59 +226,55 @@ def _with_dummies(
     is_last: np.ndarray,
     is_first: bool,
 ) -> steps_lib.Steps:
-  """Puts a last step of zeros behind each terminal row.
+  """Inserts a last step of zeros after each terminal row.
 
   Args:
     observation: `[T, O]` float32.
     action: `[T, A]` float32.
     reward: `[T]` float32.
-    terminal: `[T]` bool, never where `is_last`.
+    terminal: `[T]` bool; excludes `is_last`.
     is_last: `[T]` bool.
     is_first: whether an episode begins in the first row.
 
   Returns:
     `[T + number of ends, ...]` steps.
   """
-  columns = [observation, action, reward, 1 - terminal.astype(np.float32),
-             is_last]
-  is_terminal = np.zeros(len(terminal) + np.count_nonzero(terminal), bool)
-  if len(is_terminal) > len(terminal):
-    row = np.repeat(np.arange(len(terminal)), 1 + terminal)
-    dummy = np.flatnonzero(terminal)
-    dummy += 1 + np.arange(len(dummy))
-    columns = [np.take(column, row, axis=0) for column in columns]
-    for column in columns:
-      column[dummy] = 0
-    columns[-1][dummy] = True
-    is_terminal[dummy] = True
-  observation, action, reward, discount, is_last = columns
+  after = np.flatnonzero(terminal) + 1
+
+  def insert(column: np.ndarray, value: float) -> np.ndarray:
+    return np.insert(column, after, value, axis=0) if len(after) else column
+
+  is_last = insert(is_last, True)
   return steps_lib.Steps(
-      observation, action, reward, discount,
+      observation=insert(observation, 0),
+      action=insert(action, 0),
+      reward=insert(reward, 0),
+      discount=insert(1 - terminal.astype(np.float32), 0),
       is_first=np.append(is_first, is_last[:-1]),
       is_last=is_last,
-      is_terminal=is_terminal)
+      is_terminal=insert(np.zeros(len(terminal), bool), True))
 
 
 def _cut_by_limit(
     terminal: np.ndarray, limit: int, count: int) -> tuple[np.ndarray, int]:
   """Finds the rows that the episode limit cut off.
 
-  D4RL counts the rows since the last one that was cut off, from 0, and cuts
-  where the count is limit - 1. A terminal row that is kept restarts the count
-  so that the row after it counts 1, not 0. This makes D4RL (and the reference,
-  which is followed here) cut one row early after a terminal.
+  D4RL counts rows from 0 since the last cut and cuts where the count is
+  limit - 1. After a terminal row that is not cut, the count restarts at 1, not
+  0. D4RL and the reference implementation, which this function follows,
+  therefore cut one row early after a terminal row.
 
   Args:
     terminal: `[T]` bool.
     limit: in steps.
-    count: that of the first row.
+    count: the count of the first row.
 
   Returns:
-    `[T]` bool, and the count of the row behind the last one.
+    `[T]` bool, and the count of the row after the last one.
   """
   cut = np.zeros(len(terminal), dtype=bool)
   start = 0
-  for end in np.flatnonzero(terminal).tolist():  # One turn per episode.
+  for end in np.flatnonzero(terminal).tolist():  # Once per episode.
     cut[start + limit - 1 - count:end + 1:limit] = True
     start, count = end + 1, 0 if cut[end] else 1
   first = start + limit - 1 - count
@@ -294,7 +287,7 @@ def _cut_by_limit(
 
 
 def _fields(path: str, file: h5py.File) -> dict[str, h5py.Dataset]:
-  """Returns the fields of a file, after their layout was checked."""
+  """Returns the fields of a file after checking their layout."""
   fields = {name: file.get(name) for name in _RANKS
             if name != 'timeouts' or name in file}
   missing = [name for name, field in fields.items()

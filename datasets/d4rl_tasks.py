@@ -1,9 +1,9 @@
-"""What is known of D4RL's tasks by name: files and episode limits."""
+"""Dataset files and episode limits of D4RL's tasks."""
 
 _AGENTS = ('halfcheetah', 'hopper', 'walker2d', 'ant')
 _HANDS = ('pen', 'hammer', 'door', 'relocate')
 
-# The longest prefix of a task's name decides (facts of D4RL 1.1).
+# In steps, by the longest prefix of a task's name; from D4RL 1.1.
 _EPISODE_LIMITS = {
     'antmaze-': 1000,
     'antmaze-umaze-': 700,
@@ -19,7 +19,7 @@ _EPISODE_LIMITS = {
 
 
 def episode_limit(task_name: str) -> int:
-  """Returns the steps after which an episode of a task is cut off.
+  """Returns the number of steps after which an episode is truncated.
 
   Args:
     task_name: such as 'antmaze-umaze-v0'.
@@ -36,7 +36,7 @@ def episode_limit(task_name: str) -> int:
 
 
 def _files() -> dict[str, str]:
-  """Returns the file of each task, below the root of D4RL's server."""
+  """Returns the file of each task, relative to the root of D4RL's server."""
   files = {}
 
   mazes = {'umaze': 'u-maze', 'medium': 'big-maze', 'large': 'hardest-maze'}

@@ -1,7 +1,7 @@
-"""Episodes one by one: flat columns, checks, and blocks of steps.
+"""Helpers for sources that are read episode by episode, and in-memory episodes.
 
-This is what the sources that are read by whole episodes share, and the source
-of episodes of one's own.
+`to_episode` makes an `Episode` of nested arrays; `blocks` joins episodes to
+validated `Steps`.
 """
 
 import sys
@@ -12,29 +12,29 @@ import numpy as np
 from . import steps as steps_lib
 from . import value_checks
 
-# An episode of S steps: the columns `[S, ...]` of `Steps`, of any real type,
-# but for `is_first` and `is_last`, which its length says.
+# An episode of S steps: columns `[S, ...]` of any real type, named as the
+# fields of `Steps` except `is_first` and `is_last`, which follow from S.
 Episode = dict[str, np.ndarray]
 _COLUMNS = ('observation', 'action', 'reward', 'discount', 'is_terminal')
-# What messages call them.
+# Names of the columns in messages.
 NAMES = {name: name for name in (*_COLUMNS, 'is_last')}
 
 
 def leaves(name: str, tree: Any) -> Iterator[tuple[str, Any]]:
-  """Goes through a nested structure in the order in which it is flattened.
+  """Yields the leaves of a nested structure in the order of flattening.
 
-  That is: by the sorted keys of mappings and the order of sequences, depth
-  first. HDF5 groups in the place of tuples have the keys `_index_0`, ...
+  The order is depth first, by the sorted keys of mappings and the indices of
+  tuples. HDF5 groups that store tuples have the keys `_index_0`, ...
 
   Args:
-    name: of the structure.
-    tree: mappings and tuples of anything.
+    name: name of the structure.
+    tree: nested mappings and tuples.
 
   Yields:
     The path of each leaf, such as 'observation/joints/angle', and the leaf.
   """
   if isinstance(tree, Mapping):
-    # `_index_10` comes behind `_index_9`.
+    # `_index_10` follows `_index_9`.
     for key in sorted(tree, key=lambda key: (
         (0, int(key[7:]), '') if key.startswith('_index_')
         and key[7:].isdigit() else (1, 0, key))):
@@ -47,23 +47,23 @@ def leaves(name: str, tree: Any) -> Iterator[tuple[str, Any]]:
 
 
 def check_leaf(source: str, name: str, shape: Sequence[Any], dtype: np.dtype):
-  """Refuses what cannot be part of a flat vector.
+  """Checks that a leaf can be part of a flat vector.
 
   Args:
-    source: what the leaf was found in.
-    name: its path.
-    shape: steps first.
-    dtype: of its numbers.
+    source: name of the dataset, for messages.
+    name: the leaf's path.
+    shape: the leaf's shape, steps first.
+    dtype: the leaf's type.
 
   Raises:
-    ValueError: if it holds strings or images: three dimensions per step, or two
-      of type uint8.
+    ValueError: if the leaf is a scalar or holds strings or images. Images have
+      three dimensions per step, or two of type uint8.
   """
   if dtype.kind not in 'fiub':
     raise ValueError(
-        f'{source}: field {name!r} has the type {dtype}: strings, and what is '
-        'encoded as such (images), cannot be flattened to numbers. Leave it '
-        'out of the data.')
+        f'{source}: field {name!r} has the type {dtype}: strings, and images '
+        'encoded as strings, cannot be flattened to numbers. Leave it out of '
+        'the data.')
   if len(shape) > 3 or (len(shape) == 3 and dtype == np.uint8):
     raise ValueError(
         f'{source}: field {name!r} has the shape {tuple(shape)} and the type '
@@ -78,12 +78,12 @@ def flatten(source: str, name: str, tree: Any) -> np.ndarray:
   """Flattens nested columns to one, in the order of `leaves`.
 
   Args:
-    source: what the structure was found in.
-    name: of the structure.
-    tree: of columns `[S, ...]`, row-major; a scalar per step is one number.
+    source: name of the dataset, for messages.
+    name: name of the structure.
+    tree: nested columns `[S, ...]`, flattened row-major.
 
   Returns:
-    `[S, size]`, of a type that all columns fit in.
+    `[S, size]`, of the columns' common type.
 
   Raises:
     ValueError: if a column is an image or a string, or their lengths differ.
@@ -103,51 +103,22 @@ def flatten(source: str, name: str, tree: Any) -> np.ndarray:
   return columns[0] if len(columns) == 1 else np.concatenate(columns, axis=1)
 
 
-def with_final_step(
-    observation: np.ndarray,
-    action: np.ndarray,
-    reward: np.ndarray,
-    terminated: bool,
-) -> Episode:
-  """Makes an episode's last step, in which no action was taken.
-
-  Args:
-    observation: `[L + 1, O]`, the final one included.
-    action: `[L, A]`. The last step gets a copy of the last one: it is the next
-      action of the last transition, where nobody knows a better one.
-    reward: `[L]`.
-    terminated: whether the last action ended the episode.
-  """
-  discount = np.ones(len(reward) + 1, np.float32)
-  is_terminal = np.zeros(len(reward) + 1, bool)
-  if terminated:
-    discount[-2] = 0
-    is_terminal[-1] = True
-  return dict(
-      observation=observation,
-      action=np.concatenate([action, action[-1:]]),
-      reward=np.append(reward, np.zeros(1, reward.dtype)),
-      discount=discount,
-      is_terminal=is_terminal)
-
-
 def blocks(
     source: str,
     episodes: Iterable[Episode],
     num_rows: int,
     names: Mapping[str, str] = NAMES,  # pylint: disable=dangerous-default-value
 ) -> Iterator[steps_lib.Steps]:
-  """Joins and validates whole episodes until a block has enough rows.
+  """Joins episodes to validated blocks of steps.
 
   Args:
-    source: where the episodes come from.
-    episodes: one after the other; may also hold `is_last`, of `[S]`, for what
-      are several episodes in one.
-    num_rows: steps per block, or more, up to the end of an episode.
-    names: what messages call the columns.
+    source: name of the dataset, for messages.
+    episodes: the episodes. A column `is_last`, `[S]`, splits one further.
+    num_rows: least number of steps per block; blocks end with an episode.
+    names: names of the columns in messages.
 
   Yields:
-    `[T, ...]` steps.
+    Steps `[T, ...]`.
 
   Raises:
     ValueError: if a value is not valid, naming the episode, counted from 0, the
@@ -156,8 +127,8 @@ def blocks(
   watch = value_checks.Watch(source, names['action'], names['reward'])
   number = 0
   sizes = None
-  for group in gather(episodes, num_rows):
-    for index, episode in enumerate(group, number):
+  for members in group(episodes, num_rows):
+    for index, episode in enumerate(members, number):
       found = {name: episode[name].shape[1] for name in (
           'observation', 'action')}
       sizes = sizes or found
@@ -166,28 +137,28 @@ def blocks(
             f'{source}: episode {index}: observations and actions have the '
             f'sizes {found}, but {sizes} before; all need the same.')
     columns = {
-        name: np.concatenate([episode[name] for episode in group])
-        for name in group[0]}
-    last = np.cumsum([len(episode['reward']) for episode in group]) - 1
+        name: np.concatenate([episode[name] for episode in members])
+        for name in members[0]}
+    last = np.cumsum([len(episode['reward']) for episode in members]) - 1
     try:
       steps = _convert(source, columns, last, names)
       watch.check(steps.action, steps.reward)
     except ValueError:
-      for index, episode in enumerate(group, number):  # Which one was it?
+      for index, episode in enumerate(members, number):  # Find the episode.
         place = f'{source}: episode {index}'
         steps = _convert(place, episode, [len(episode['reward']) - 1], names)
         value_checks.Watch(place, names['action'], names['reward']).check(
             steps.action, steps.reward)
       raise
     yield steps
-    number += len(group)
+    number += len(members)
   watch.finish()
 
 
 def _convert(
     source: str, columns: Episode, last: Any, names: Mapping[str, str],
 ) -> steps_lib.Steps:
-  """Makes steps of episodes that end at `last`, and checks their values."""
+  """Returns joined episodes that end at `last` as steps with valid values."""
   columns = {
       name: (value_checks.to_flags if name.startswith('is_') else
              value_checks.to_float)(source, names[name], column)
@@ -199,24 +170,23 @@ def _convert(
   if bad.size:
     raise ValueError(
         f'{source}: field {names["is_terminal"]!r} is set at [{bad[0]}], which '
-        'is not the episode\'s last step: the episode goes on after its end. '
-        'Make the dataset again.')
+        'is not the last step of the episode. Make the dataset again.')
   return steps_lib.Steps(
       is_first=np.append(True, is_last[:-1]), is_last=is_last, **columns)
 
 
-def gather(
+def group(
     episodes: Iterable[Episode], num_rows: int) -> Iterator[list[Episode]]:
   """Yields lists of consecutive episodes of `num_rows` steps or more."""
-  group, rows = [], 0
+  members, rows = [], 0
   for episode in episodes:
-    group.append(episode)
+    members.append(episode)
     rows += len(episode['reward'])
     if rows >= num_rows:
-      yield group
-      group, rows = [], 0
-  if group:
-    yield group
+      yield members
+      members, rows = [], 0
+  if members:
+    yield members
 
 
 class EpisodesSource(steps_lib.Source):
@@ -230,40 +200,39 @@ class EpisodesSource(steps_lib.Source):
   def blocks(self, num_rows: int = 100_000) -> Iterator[steps_lib.Steps]:
     """See the base class."""
     for start in range(0, len(self._steps.reward), num_rows):
-      stop = min(start + num_rows, len(self._steps.reward))
-      yield steps_lib.Steps(*(column[start:stop] for column in self._steps))
+      yield self._steps.rows(slice(start, start + num_rows))
 
 
 def from_episodes(
     episodes: Iterable[Mapping[str, Any]], name: str = 'episodes',
 ) -> EpisodesSource:
-  """Makes a source of episodes of one's own.
+  """Makes a source of episodes in memory.
 
   Args:
-    episodes: one mapping per episode of L actions, with
-      'observations', `[L + 1, ...]` with the final one, or `[L, ...]` if it is
-        not known, an array or nested mappings and tuples of such, which are
+    episodes: one mapping per episode of L actions, with the keys
+      'observations': `[L + 1, ...]`, or `[L, ...]` if the final one is not
+        known: an array, or nested mappings and tuples of arrays, which are
         flattened in the order of `leaves`;
-      'actions', `[L, ...]` in [-1, 1], likewise;
-      'rewards', `[L]`;
-      'terminated', whether the last action really ended the episode, rather
-        than a limit: a bool, or `[L]` of which only the last may be set.
-      Other keys are not looked at. Without the final observation, an episode
-      that did not terminate loses its last transition.
-    name: what messages call it.
+      'actions': `[L, ...]` in [-1, 1], an array or nested arrays;
+      'rewards': `[L]`;
+      'terminated': whether the last action, and not a limit, ended the episode:
+        a bool, or `[L]` of which only the last may be set.
+      Other keys are ignored. An episode that did not terminate and has no final
+      observation loses its last transition.
+    name: name of the dataset, for messages.
 
   Returns:
-    A source, picklable, which holds the data in memory.
+    A picklable source that holds the data in memory.
 
   Raises:
-    ValueError: if an episode is not valid, naming it, counted from 0, the
-      field, the index, what was found and what to do.
+    ValueError: if an episode is not valid, naming the episode, counted from 0,
+      the field, the index, what was found and what to do.
   """
   names = dict(
       observation='observations', action='actions', reward='rewards',
       discount='discount', is_terminal='terminated', is_last='is_last')
   converted = (
-      complete(f'{name}: episode {index}', episode)
+      to_episode(f'{name}: episode {index}', episode)
       for index, episode in enumerate(episodes))
   whole = list(blocks(name, converted, sys.maxsize, names))
   if not whole:
@@ -271,15 +240,19 @@ def from_episodes(
   return EpisodesSource(whole[0], name)
 
 
-def complete(
+def to_episode(
     place: str, episode: Mapping[str, Any], terminated: str = 'terminated',
 ) -> Episode:
-  """Flattens an episode, checks its lengths, and makes its last step.
+  """Checks and flattens an episode, and adds its last step.
 
   Args:
-    place: what messages call the episode.
+    place: name of the episode, for messages.
     episode: see `from_episodes`.
-    terminated: the name of the field that `from_episodes` calls so.
+    terminated: name of the field 'terminated' in this episode.
+
+  Returns:
+    An episode of L + 1 steps, or of L if it did not terminate and its final
+    observation is not known.
 
   Raises:
     ValueError: if the episode is not valid.
@@ -311,14 +284,19 @@ def complete(
   if ends[:-1].any():
     raise ValueError(
         f'{place}: field {terminated!r} is set at '
-        f'[{np.flatnonzero(ends)[0]}], and the episode goes on after it; split '
-        'it there.')
+        f'[{np.flatnonzero(ends)[0]}], and the episode continues after it; '
+        'split it there.')
   reward = reward.reshape(-1)
-  if len(observation) == length + 1:
-    return with_final_step(observation, action, reward, bool(ends[-1]))
-  if ends[-1]:  # The observation behind an end is masked.
+  if len(observation) == length and ends[-1]:
+    # The observation after an end is not used.
     observation = np.append(observation, np.zeros_like(observation[:1]), axis=0)
-    return with_final_step(observation, action, reward, True)
-  return dict(
-      observation=observation, action=action, reward=reward,
-      discount=np.ones(length, np.float32), is_terminal=np.zeros(length, bool))
+  discount = np.ones(len(observation), np.float32)
+  is_terminal = np.zeros(len(observation), bool)
+  if len(observation) > length:  # The last step, in which no action was taken.
+    # The next action of the last transition is not known; use a copy.
+    action = np.concatenate([action, action[-1:]])
+    reward = np.append(reward, np.zeros(1, reward.dtype))
+    is_terminal[-1] = ends[-1]
+    discount[-2] = not ends[-1]
+  return dict(observation=observation, action=action, reward=reward,
+              discount=discount, is_terminal=is_terminal)

@@ -1,8 +1,8 @@
 """Opens HDF5 files with clear messages, and reads compressed fields faster.
 
-HDF5 decompresses one chunk after the other, under a lock. Here the chunks of a
-gzip-compressed field, as D4RL's files have them, are decompressed in a few
-threads, which zlib allows for. Everything else is left to h5py.
+HDF5 decompresses the chunks of a field one by one, under a lock. This module
+decompresses the chunks of a gzip-compressed field, as in D4RL's files, in
+several threads; zlib releases Python's lock. h5py reads all other fields.
 """
 
 from concurrent import futures
@@ -16,9 +16,9 @@ import h5py
 import numpy as np
 
 _THREADS = min(4, os.cpu_count() or 1)
-# Below this many bytes h5py is as fast.
+# In bytes; h5py is as fast on smaller reads.
 _LEAST_SIZE = 2**20
-# The filters by their numbers in HDF5's registry.
+# Numbers of the filters in HDF5's registry.
 _GZIP, _SHUFFLE = 1, 2
 
 
@@ -27,10 +27,10 @@ def open_file(path: str) -> Iterator[h5py.File]:
   """Opens a file for reading.
 
   Args:
-    path: of an HDF5 file.
+    path: an HDF5 file.
 
   Yields:
-    The file. An OSError raised while it is open counts as damage.
+    The file. An OSError while it is open means that the file is damaged.
 
   Raises:
     FileNotFoundError: if there is no such file.
@@ -53,8 +53,8 @@ def open_file(path: str) -> Iterator[h5py.File]:
       yield file
   except OSError as error:
     raise ValueError(
-        f'{path}: the HDF5 file is damaged or incomplete, perhaps by a '
-        f'download that broke off ({error}); download or make it again.'
+        f'{path}: the HDF5 file is damaged or incomplete, perhaps by an '
+        f'interrupted download ({error}); download or make it again.'
     ) from error
 
 
@@ -64,17 +64,17 @@ def read(
   """Reads rows of a field.
 
   Args:
-    field: of T rows.
+    field: a field of T rows.
     start: the first row.
-    stop: behind the last row, at most T; T by default.
+    stop: the row after the last one, at most T; T by default.
 
   Returns:
-    What `field[start:stop]` is.
+    An array equal to `field[start:stop]`.
 
   Raises:
     OSError: if the file is damaged, naming the field.
   """
-  if not field.shape:  # A scalar, which the caller may refuse.
+  if not field.shape:  # A scalar; the caller may refuse it.
     return field[()]
   stop = len(field) if stop is None else stop
   try:
@@ -90,7 +90,7 @@ def read(
 
 
 def _filters(field: h5py.Dataset) -> Optional[list[int]]:
-  """Returns the filters of a field, or None if it is left to h5py."""
+  """Returns the filters of a field, or None if h5py must read it."""
   if field.chunks is None or field.dtype.kind not in 'fiub':
     return None
   created = field.id.get_create_plist()
@@ -99,13 +99,13 @@ def _filters(field: h5py.Dataset) -> Optional[list[int]]:
     return None
   expected = np.prod([-(-size // chunk) for size, chunk in zip(
       field.shape, field.chunks)])
-  # Chunks that were never written hold the fill value.
+  # Chunks that were never written have the fill value.
   return filters if field.id.get_num_chunks() == expected else None
 
 
 def _read_chunks(
     field: h5py.Dataset, start: int, stop: int, shuffled: bool) -> np.ndarray:
-  """Reads rows chunk by chunk, in a few threads."""
+  """Reads rows chunk by chunk in several threads."""
   result = np.empty((stop - start,) + field.shape[1:], field.dtype)
   size = int(np.prod(field.chunks)) * field.dtype.itemsize
   rows = field.chunks[0]
@@ -122,12 +122,12 @@ def _read_chunks(
       raise OSError(
           f'the chunk at {offset} has {len(data)} bytes in place of {size}')
     chunk = np.frombuffer(data, np.uint8)
-    if shuffled:  # All first bytes, then all second bytes, and so on.
+    if shuffled:  # All first bytes, then all second bytes, etc.
       chunk = np.ascontiguousarray(chunk.reshape(field.dtype.itemsize, -1).T)
     return chunk.view(field.dtype).reshape(field.chunks)
 
   def read_band(band: int):
-    """Reads the chunks side by side that begin in one row."""
+    """Reads the chunks that begin in one row."""
     first = max(band, start)
     into = result[first - start:band + rows - start]
     for column in columns:

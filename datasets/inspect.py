@@ -1,206 +1,174 @@
-"""Says what is in a dataset, and draws it.
+"""Describes a dataset and draws it.
 
   python -m acme_msg.datasets.inspect SRC
 
-SRC is whatever `--dataset` may name, see `sources.find`. It is read block by
-block, once. Printed are the sizes, the ranges of all columns, the returns and
-lengths of the episodes, and what looks wrong; the picture shows returns,
-lengths and, for mazes, where the data is.
+SRC is any name that `--dataset` accepts, see `sources.find`. The dataset is
+read once, block by block. The output lists sizes, the ranges of all columns,
+returns and lengths of the episodes, and warnings. The picture shows returns,
+lengths and, for mazes, the positions.
 """
 
-import contextlib
-import dataclasses
 import logging
 import os
 import re
-from typing import Dict, Iterator, List, Optional, Sequence
+from typing import Dict, List, Optional, Sequence
 
 from absl import app
 from absl import flags
-from matplotlib import colors
-from matplotlib import figure as figure_lib
-from matplotlib import patches
 import numpy as np
-import tqdm
 
-from . import loading
+from . import data_options
+from . import dataset_picture
 from . import moments
-from . import ogbench
-from . import sources
+from . import source_flags
 from . import steps as steps_lib
 from .. import atomic_files
-from ..environments import mazes
+from .. import command_help
 
-# No more different rewards than this are listed.
+# Rewards are listed if there are at most this many different ones.
 _MAX_REWARDS = 8
-# Wider vectors are summed up in one line.
+# Vectors with more columns are summarised in one line.
 _MAX_LINES = 40
-# As many positions are enough for a picture.
+# Number of positions that are kept for the picture.
 _MAX_POSITIONS = 400_000
-# The share of the positions that has to lie in free cells of a maze.
-_IN_MAZE = 0.995
-# Units of length of the squares in which positions are counted.
-_SQUARE = 0.5
-_COLOR = '#0072B2'
 
 
-@dataclasses.dataclass
 class Report:
-  """What is known of a dataset after one pass over it.
+  """Statistics of a dataset.
 
   Attributes:
-    name: of the source.
-    kind: of the source.
-    episodes: returns, and lengths with the final observation.
-    num_ended: how many actions have discount 0.
-    num_cut_off: how many episodes end without that.
-    observation: of all steps but those behind an end, `[O]`.
-    action: of all actions that were taken, `[A]`.
-    reward: of all actions that were taken, `[1]`.
-    rewards: how often each reward occurs; empty if they are many.
-    positions: `[P, 2]`, the first two observations of evenly chosen steps.
-    warnings: what looks wrong.
+    name: name of the source.
+    kind: kind of the source.
+    episodes: returns and lengths of the episodes.
+    num_ended: number of actions with discount 0.
+    num_cut_off: number of episodes that were truncated.
+    observation: moments over all steps except those after an end, `[O]`.
+    action: moments over all actions that were taken, `[A]`.
+    reward: moments over their rewards, `[1]`.
+    rewards: number of occurrences by reward; empty if there are too many.
+    positions: `[P, 2]`, the first two observations of evenly spaced steps.
+    warnings: what may be wrong.
   """
-  name: str
-  kind: str
-  episodes: loading.Episodes
-  num_ended: int
-  num_cut_off: int
-  observation: moments.Moments
-  action: moments.Moments
-  reward: moments.Moments
-  rewards: dict[float, int]
-  positions: np.ndarray
-  warnings: List[str]
+
+  def __init__(self, source: steps_lib.Source):
+    """Reads a dataset once, block by block.
+
+    Args:
+      source: the dataset.
+
+    Raises:
+      FileNotFoundError: if there is no such dataset.
+      ValueError: if it is not valid.
+    """
+    self.name, self.kind = source.name, source.kind
+    self.num_ended = self.num_cut_off = 0
+    self.observation = moments.Moments()
+    self.action = moments.Moments()
+    self.reward = moments.Moments()
+    self.rewards: Dict[float, int] = {}
+    self.positions: Optional[np.ndarray] = None
+    self._listed, self._stride = True, 1
+    with _Warnings(source.name) as logged:
+      self.episodes = data_options.summarise(
+          map(self._add, source_flags.read(source, 'reading')))
+    self.warnings = logged.messages + (
+        self._oddities() if self.action.count else [])
+
+  def _add(self, steps: steps_lib.Steps) -> steps_lib.Steps:
+    """Adds a block to the statistics of steps, and returns it."""
+    real, taken = ~steps.is_terminal, ~steps.is_last
+    self.observation.add(steps.observation[real])
+    if taken.any():
+      self.action.add(steps.action[taken])
+      self.reward.add(steps.reward[taken, None])
+    self.num_ended += np.count_nonzero(steps.discount[taken] == 0)
+    self.num_cut_off += np.count_nonzero(steps.is_last & ~steps.is_terminal)
+    if self._listed:
+      for value, count in zip(*np.unique(
+          steps.reward[taken], return_counts=True)):
+        self.rewards[float(value)] = (
+            self.rewards.get(float(value), 0) + int(count))
+      self._listed = len(self.rewards) <= _MAX_REWARDS
+      if not self._listed:
+        self.rewards = {}
+    positions = [steps.observation[real][::self._stride, :2]]
+    if self.positions is not None:
+      positions.insert(0, self.positions)
+    self.positions = np.concatenate(positions)
+    if len(self.positions) > _MAX_POSITIONS:
+      self.positions, self._stride = self.positions[::2], 2 * self._stride
+    return steps
+
+  def _oddities(self) -> List[str]:
+    """Returns warnings about the statistics."""
+    warnings = []
+    for name in ('observation', 'action'):
+      columns = getattr(self, name)
+      constant = np.flatnonzero(columns.low == columns.high)
+      if len(constant):
+        warnings.append(
+            f'{name}: constant in the dimensions {constant.tolist()}.')
+    if not self.num_ended:
+      warnings.append(
+          'No action ends an episode (discount 0): all are truncated.')
+    elif not self.num_cut_off:
+      warnings.append('No episode is truncated: each ends with discount 0.')
+    lengths = self.episodes.lengths
+    if len(lengths) < 2:
+      warnings.append('The whole dataset is one episode.')
+    alone = np.count_nonzero(lengths < 2)
+    if alone:
+      warnings.append(f'{alone} episodes have one step and no transition.')
+    short = np.count_nonzero(lengths == 2)
+    if 2 * short > len(lengths):
+      warnings.append(
+          f'{short} of {len(lengths)} episodes have one action, as in D4RL\'s '
+          'AntMaze v2, where each row in the goal is terminal: returns and '
+          'lengths say little.')
+    return warnings
 
 
-def inspect(source: steps_lib.Source) -> Report:
-  """Reads a dataset once, block by block.
+class _Warnings(logging.Handler):
+  """Collects the warnings that are logged about a source."""
 
-  Args:
-    source: the dataset.
+  def __init__(self, name: str):
+    super().__init__(logging.WARNING)
+    self.messages: List[str] = []
+    self._prefix = f'{name}: '
 
-  Raises:
-    FileNotFoundError: if there is no such dataset.
-    ValueError: if it is not valid.
-  """
-  observation, action, reward = (moments.Moments() for _ in range(3))
-  counts: Dict[float, int] = {}
-  many = False
-  positions, stride = [], 1
-  num_ended = num_cut_off = 0
+  def emit(self, record: logging.LogRecord):
+    message = record.getMessage()
+    if message.startswith(self._prefix):  # Libraries also log warnings.
+      self.messages.append(message.removeprefix(self._prefix))
 
-  def look(blocks: Iterator[steps_lib.Steps]) -> Iterator[steps_lib.Steps]:
-    nonlocal counts, many, positions, stride, num_ended, num_cut_off
-    for steps in blocks:
-      real, taken = ~steps.is_terminal, ~steps.is_last
-      observation.add(steps.observation[real])
-      if taken.any():
-        action.add(steps.action[taken])
-        reward.add(steps.reward[taken, None])
-      num_ended += np.count_nonzero(steps.discount[taken] == 0)
-      num_cut_off += np.count_nonzero(steps.is_last & ~steps.is_terminal)
-      if not many:
-        for value, count in zip(*np.unique(
-            steps.reward[taken], return_counts=True)):
-          counts[float(value)] = counts.get(float(value), 0) + int(count)
-          many = len(counts) > _MAX_REWARDS
-          if many:
-            counts = {}
-            break
-      positions.append(steps.observation[real][::stride, :2].copy())
-      if sum(map(len, positions)) > _MAX_POSITIONS:
-        positions, stride = [np.concatenate(positions)[::2]], 2 * stride
-      yield steps
+  def __enter__(self) -> '_Warnings':
+    logging.getLogger('absl').addHandler(self)
+    return self
 
-  with _warnings(source.name) as said, tqdm.tqdm(
-      unit=' steps', unit_scale=True, desc='reading') as bar:
-    episodes = loading.summarise(
-        look(counted(source.blocks(), bar)))
-  if action.count:
-    said += _oddities(observation, action, num_ended, num_cut_off, episodes)
-  return Report(
-      source.name, source.kind, episodes, num_ended, num_cut_off, observation,
-      action, reward, counts, np.concatenate(positions), said)
-
-
-def counted(
-    blocks: Iterator[steps_lib.Steps], bar: tqdm.tqdm,
-) -> Iterator[steps_lib.Steps]:
-  """Yields blocks of steps, and shows on a bar how many there were."""
-  for steps in blocks:
-    yield steps
-    bar.update(len(steps.reward))
-
-
-@contextlib.contextmanager
-def _warnings(name: str) -> Iterator[List[str]]:
-  """Collects the warnings that are logged of a source; others log some too."""
-  said: List[str] = []
-  handler = logging.Handler(logging.WARNING)
-  handler.emit = lambda record: said.extend(  # type: ignore[method-assign]
-      m.removeprefix(f'{name}: ') for m in [record.getMessage()]
-      if m.startswith(name))
-  logger = logging.getLogger('absl')
-  logger.addHandler(handler)
-  try:
-    yield said
-  finally:
-    logger.removeHandler(handler)
-
-
-def _oddities(
-    observation: moments.Moments, action: moments.Moments, num_ended: int,
-    num_cut_off: int, episodes: loading.Episodes,
-) -> List[str]:
-  """Returns what a reader of the numbers may miss."""
-  said = []
-  for name, columns in (('observation', observation), ('action', action)):
-    constant = np.flatnonzero(columns.low == columns.high)
-    if len(constant):
-      said.append(
-          f'{name}: constant in the dimensions {constant.tolist()}.')
-  if not num_ended:
-    said.append('No action ends an episode (discount 0): all are cut off.')
-  elif not num_cut_off:
-    said.append('No episode is cut off: each ends with discount 0.')
-  if len(episodes.lengths) < 2:
-    said.append('The whole dataset is one episode.')
-  alone = np.count_nonzero(episodes.lengths < 2)
-  if alone:
-    said.append(f'{alone} episodes consist of one step: no transition.')
-  short = np.count_nonzero(episodes.lengths == 2)
-  if 2 * short > len(episodes.lengths):
-    said.append(
-        f'{short} of {len(episodes.lengths)} episodes are one action long, as '
-        'in D4RL\'s AntMaze v2, where each row in the goal is terminal: '
-        'returns and lengths say little.')
-  return said
+  def __exit__(self, *unused_error):
+    logging.getLogger('absl').removeHandler(self)
 
 
 def to_text(report: Report) -> str:
-  """Writes a report for people."""
+  """Returns a report as text."""
   episodes = report.episodes
-  transitions = report.action.count
   lines = [
       f'{report.name} ({report.kind})',
-      f'transitions  {transitions:,}, of which {report.num_ended:,} end an '
-      'episode (discount 0)',
+      f'transitions  {report.action.count:,}, of which {report.num_ended:,} '
+      'end an episode (discount 0)',
       f'episodes     {len(episodes.returns):,}, of which '
-      f'{report.num_cut_off:,} were cut off',
+      f'{report.num_cut_off:,} were truncated',
       'lengths      ' + _spread(episodes.lengths - 1, 'transitions'),
-      'returns      ' + _spread(episodes.returns, "the environment's own unit")]
-  if transitions:
-    if report.rewards:
-      lines.append('rewards      ' + ', '.join(
-          f'{value:g} ({count:,} times)'
-          for value, count in sorted(report.rewards.items())))
-    else:
-      lines.append('rewards      more than '
-                   f'{_MAX_REWARDS} different ones')
+      'returns      ' + _spread(episodes.returns, 'before transforms')]
+  if report.action.count:
+    rewards = ', '.join(
+        f'{value:g} ({count:,} times)'
+        for value, count in sorted(report.rewards.items()))
+    lines.append('rewards      ' + (
+        rewards or f'more than {_MAX_REWARDS} different ones'))
     lines.append('             ' + _table_row(report.reward, slice(None)))
-    for name, columns in (
-        ('action', report.action), ('observation', report.observation)):
+    for name in ('action', 'observation'):
+      columns = getattr(report, name)
       size = len(columns.low)
       lines.append(f'{name} ({size})')
       if size > _MAX_LINES:
@@ -220,115 +188,40 @@ def _spread(values: np.ndarray, unit: str) -> str:
 
 
 def _table_row(columns: moments.Moments, which: slice) -> str:
-  # Of several columns: the range of all, and the means of means and spreads.
+  # Several columns: the range of all, and the averages of means and deviations.
   low, high = columns.low[which].min(), columns.high[which].max()
   mean, std = columns.mean[which].mean(), columns.std[which].mean()
   return f'{low:11.5g} to {high:<11.5g} mean {mean:<11.5g} std {std:.5g}'
 
 
-def find_maze(positions: np.ndarray) -> Optional[mazes.Maze]:
-  """Returns the maze of which the positions visit the most, if they are in one.
+def draw(report: Report, path: str, task_name: str = '') -> None:
+  """Draws returns, lengths and, for mazes, positions.
 
   Args:
-    positions: `[P, 2]`, in units of length.
-  """
-  # Half a unit is fine enough: a cell has four.
-  cells, counts = np.unique(
-      np.rint(positions / mazes.SCALING).astype(int), axis=0,
-      return_counts=True)
-  best, share = None, 0.
-  for maze in mazes.MAZES.values():
-    row, column = maze.start
-    free = np.array([
-        maze.is_free((int(y) + row, int(x) + column)) for x, y in cells])
-    visited = np.count_nonzero(free) / len(maze.free_cells)
-    if counts[free].sum() >= _IN_MAZE * len(positions) and visited > share:
-      best, share = maze, visited
-  return best
-
-
-def draw(report: Report, path: str, task_name: str = ''):
-  """Draws returns, lengths and, for mazes, where the data is.
-
-  Args:
-    report: of a dataset.
-    path: of the PNG file, which must not exist.
-    task_name: a dataset is one of a maze if this, or its name, says so.
+    report: the statistics of a dataset.
+    path: the PNG file, which must not exist.
+    task_name: the dataset counts as that of a maze if this name, or the name of
+      the source, contains 'maze'.
 
   Raises:
-    FileExistsError: if there is something at `path`.
+    FileExistsError: if `path` exists.
   """
-  has_maze = ('maze' in (task_name + report.name).lower() and
-              report.positions.shape[1] == 2)
-  figure = figure_lib.Figure(
-      figsize=(4.2 * (3 if has_maze else 2), 4), layout='constrained')
-  panels = figure.subplots(1, 3 if has_maze else 2)
-  for axes, values, label in (
-      (panels[0], report.episodes.returns,
-       "return (the environment's own unit)"),
-      (panels[1], report.episodes.lengths - 1, 'length (transitions)')):
-    counts, *_ = axes.hist(values, bins=min(50, 1 + len(values)), color=_COLOR)
-    axes.set_yscale('log')
-    axes.set_ylim(0.7, 1.5 * counts.max())  # For one episode to be seen.
-    axes.set_xlabel(label)
-    axes.set_ylabel('episodes')
-  if has_maze:
-    _draw_coverage(panels[2], report.positions)
-  figure.suptitle(report.name[-80:])
-  with atomic_files.create(path, directory=False) as temporary:
-    figure.savefig(temporary, format='png', dpi=150)
+  is_maze = ('maze' in (task_name + report.name).lower() and
+             report.positions.shape[1] == 2)
+  dataset_picture.draw(
+      path, report.name[-80:], report.episodes,
+      report.positions if is_maze else None)
 
 
-def _draw_coverage(axes, positions: np.ndarray):
-  """Draws how many steps there are in each square, and walls if known."""
-  maze = find_maze(positions)
-  edges = [
-      np.arange(np.floor(low), high + _SQUARE, _SQUARE)
-      for low, high in zip(positions.min(axis=0), positions.max(axis=0))]
-  *_, image = axes.hist2d(
-      *positions.T, bins=edges, norm=colors.LogNorm(), cmap='viridis')
-  if maze is not None:
-    for x, y, width, height in maze.walls:
-      axes.add_patch(patches.Rectangle(
-          (x, y), width, height, facecolor='0.35', linewidth=0))
-    x, y, width, height = maze.extent
-    axes.set_xlim(x, x + width)
-    axes.set_ylim(y, y + height)
-  axes.set_aspect('equal')
-  axes.set_xlabel('x (units of length)')
-  axes.set_ylabel('y (units of length)')
-  axes.figure.colorbar(image, ax=axes, label='steps')
-
-
-def define_source_flags():
-  """Defines the flags that `source_of` needs."""
-  flags.DEFINE_string(
-      'task_name', '', 'The task of the data, such as antmaze-large-play-v2.')
-  flags.DEFINE_integer(
-      'episode_limit', None,
-      'Steps after which episodes were cut off, for an HDF5 file without the '
-      'field timeouts; by default the limit of the task.', lower_bound=1)
-  flags.DEFINE_list(
-      'dataset_goal', None,
-      'X,Y: the goal that rewards are written for, in OGBench\'s mazes.')
-
-
-def source_of(dataset: str) -> steps_lib.Source:
-  """Finds a dataset, by the flags; see `sources.find`."""
-  return sources.find(
-      dataset, flags.FLAGS.task_name, episode_limit=flags.FLAGS.episode_limit,
-      goal=ogbench.parse_goal(flags.FLAGS.dataset_goal))
-
-
-def main(argv: Sequence[str]):
+def main(argv: Sequence[str]) -> None:
   if len(argv) != 2:
     raise app.UsageError('Name one dataset: SRC.')
   try:
-    source = source_of(argv[1])
+    source = source_flags.find(argv[1])
     path = flags.FLAGS.output or re.sub(
         r'\.(hdf5|npz)$', '', os.path.basename(argv[1].rstrip('/'))) + '.png'
     atomic_files.check_free(path)  # Before the dataset is read.
-    report = inspect(source)
+    report = Report(source)
     print(to_text(report))
     draw(report, path, flags.FLAGS.task_name)
     print(f'\nPicture: {path}')
@@ -337,9 +230,9 @@ def main(argv: Sequence[str]):
 
 
 if __name__ == '__main__':
-  # Defined here for the importing programs to have flags of the same names.
-  define_source_flags()
+  # Defined here because importing programs have flags of the same names.
+  source_names = source_flags.define()
   flags.DEFINE_string(
-      'output', None, 'The picture to draw; by default it has the dataset\'s '
+      'output', None, "The picture to draw; by default it has the dataset's "
       'name with .png, in this directory. Nothing is overwritten.')
-  app.run(main)
+  command_help.run(main, {'Source': source_names, 'Output': ['output']})

@@ -1,8 +1,9 @@
-"""Reads Minari's datasets, from their HDF5 file; Minari itself is not needed.
+"""Reads the HDF5 files of Minari's datasets; Minari itself is not needed.
 
-A dataset is the directory that its identifier names, with `data/main_data.hdf5`
-in it: a group per episode, with L + 1 observations, the final one included, and
-L actions, rewards, terminations and truncations. Minari 0.4 and later write it.
+A dataset is a directory, named by its identifier, that contains
+`data/main_data.hdf5`: one group per episode, with L + 1 observations, including
+the final one, and L actions, rewards, terminations and truncations. This is the
+layout of Minari 0.4 and later.
 """
 
 import os
@@ -21,13 +22,13 @@ _NAMES = {
 
 
 def root() -> str:
-  """Returns where Minari keeps its datasets."""
+  """Returns the directory of Minari's datasets."""
   return os.path.expanduser(
       os.environ.get('MINARI_DATASETS_PATH') or '~/.minari/datasets')
 
 
 def file_of(path: str) -> str | None:
-  """Returns the file of a dataset by its directory; None if it is none."""
+  """Returns the file of the dataset in a directory, or None."""
   for name in (os.path.join('data', _FILE), _FILE):
     if os.path.isfile(os.path.join(path, name)):
       return os.path.join(path, name)
@@ -42,7 +43,7 @@ class MinariSource(steps_lib.Source):
     """Initialises; nothing is read.
 
     Args:
-      path: of the file `main_data.hdf5`.
+      path: the file `main_data.hdf5`.
     """
     self.name = path
 
@@ -62,7 +63,7 @@ class MinariSource(steps_lib.Source):
             'again.')
       for index in range(total):
         group = file[f'episode_{index}']
-        yield episodes_lib.complete(
+        yield episodes_lib.to_episode(
             f'{path}: episode {index}',
             {name: _read(group[name]) for name in _NAMES.values()
              if name in group},

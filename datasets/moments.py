@@ -1,14 +1,14 @@
-"""Ranges, means and deviations of more vectors than fit in memory."""
+"""Ranges, means and standard deviations of vectors added in blocks."""
 
 import numpy as np
 
 
 class Moments:
-  """Ranges and moments of vectors `[size]`, of which blocks are added.
+  """Ranges and moments of vectors `[size]` that are added in blocks.
 
   Attributes:
-    count: how many vectors there were.
-    low: `[size]`, the least values.
+    count: number of vectors.
+    low: `[size]`, the lowest values.
     high: `[size]`, the highest values.
   """
 
@@ -26,7 +26,7 @@ class Moments:
       self.low, self.high = low, high
       self._total, self._squares = total, squares
     else:
-      # The deviations of two parts are from two means.
+      # The two parts have different means.
       shift = mean - self._total / self.count
       self._squares += squares + np.square(shift) * (
           self.count * len(values) / (self.count + len(values)))
@@ -42,5 +42,5 @@ class Moments:
 
   @property
   def std(self) -> np.ndarray:
-    """`[size]` float64, of all vectors (`ddof=0`)."""
+    """`[size]` float64, with `ddof=0`."""
     return np.sqrt(self._squares / self.count)

@@ -1,34 +1,34 @@
-"""Makes the datasets of the embedded tasks by D4RL's protocol for AntMaze.
+"""Generates the datasets of the embedded tasks, by D4RL's protocol for AntMaze.
 
-A controller finds the shortest way over the maze's cells and pushes the point
-from one to the next, with Gaussian noise on its actions. Where it starts and
-what it aims at is drawn per episode, by the task's protocol:
-
-  * 'fixed' (pointmaze-umaze): from the start to the goal of evaluation.
-  * 'play': from any free cell to one of the hand-picked goals, of which the
-    start of evaluation is one here, for its surroundings to be covered.
-  * 'diverse': from any free cell to any other.
-
-Reaching a goal does not end an episode: the controller hovers there until the
-episode is cut. Afterwards rewards are written for the goal of evaluation alone:
-a step whose next position is within reach of it has reward 1 and is terminal,
-and the rows after it go on, as in D4RL's v2 files. See the D4RL paper, appendix
-on AntMaze: https://arxiv.org/abs/2004.07219.
-
-Two things differ from D4RL. The point is faster than the ant, and in episodes
-of 700 and 1000 steps it would hover nearly all of the time: `EPISODE_STEPS` is
-what most ways need. And in 'play' and 'diverse' no way is longer than 80% of
-the one that evaluation asks for: no episode shows all of it, and a policy has
-to stitch it from pieces. An imitator of the data stops at other goals.
-
-Usage:
   python -m acme_msg.datasets.pointmaze_generator pointmaze-umaze-diverse
+
+A controller finds the shortest path over the maze's cells and pushes the point
+from cell to cell, with Gaussian noise on its actions. The task's protocol
+decides how start and goal of an episode are drawn:
+
+  * 'fixed' (pointmaze-umaze): the start and the goal of evaluation.
+  * 'play': any free cell as start, one of the hand-picked goals as goal. The
+    start of evaluation is one of these, so that the data covers its
+    surroundings.
+  * 'diverse': any free cell as start, any other as goal.
+
+Reaching a goal does not end an episode: the controller stays there until the
+episode's limit. Rewards are then computed for the goal of evaluation alone: a
+step whose next position is within reach of it has reward 1 and is terminal, and
+the rows after it continue, as in D4RL's v2 files. Source: the appendix on
+AntMaze of https://arxiv.org/abs/2004.07219.
+
+Two things differ from D4RL. The point is faster than the ant and would spend
+most of an episode of 700 or 1000 steps at the goal, so that episodes have
+`EPISODE_STEPS` steps, enough for most paths. In 'play' and 'diverse' no path is
+longer than 80% of the one from the start to the goal of evaluation: no episode
+shows that path, a policy must combine several, and behaviour cloning stops at
+other goals.
 """
 
 import functools
 import os
-import tempfile
-from typing import Dict, List, Tuple
+from typing import Dict, List, Sequence, Tuple
 
 from absl import app
 from absl import flags
@@ -36,28 +36,30 @@ import h5py
 import numpy as np
 import tqdm
 
+from .. import atomic_files
+from .. import command_help
 from ..environments import mazes
 from ..environments import pointmaze
 
-# Part of every file's name: to be raised when the data that a seed gives
-# changes, so that files of an older generator are never taken for new ones.
+# Part of every file's name. Increase it when the data of a seed changes, so
+# that files of an older generator are not used.
 VERSION = 6
 NUM_TRANSITIONS = 300_000
 
 # Steps per episode of collection.
 EPISODE_STEPS = {'umaze': 80, 'medium': 110, 'large': 150}
-# The longest way of an episode, as a share of that from the start to the goal
-# of evaluation.
+# Longest path of an episode, relative to the path from the start to the goal of
+# evaluation.
 _LONGEST_WAY = 0.8
-# The standard deviation of the noise on actions, as in D4RL.
+# Standard deviation of the noise on actions, as in D4RL.
 _ACTION_NOISE = 0.2
-# An episode's path and its goal lie off the cells' centres by up to this much,
-# on each axis. That is farther than the point gets: what pushing against a wall
-# leads to has to be in the data, or else a policy may come to hope for it.
+# Largest distance of an episode's path and goal from the cells' centres, on
+# each axis. The walls stop the point before that: the data must show the effect
+# of pushing against a wall, or a policy may overestimate its value.
 _NOISE = 1.3
 # The controller: force per unit of distance and per unit of speed, and the
-# distance, on each axis, at which it turns to the next cell. An episode's
-# greatest force is drawn, for the velocities to differ.
+# distance, on each axis, at which it turns to the next cell. Each episode draws
+# its largest force from [_LEAST_FORCE, 1], so that velocities differ.
 _GAIN = 1.0
 _BRAKE = 0.25
 _TURNING_DISTANCE = 1.0
@@ -66,13 +68,13 @@ _LEAST_FORCE = 0.4
 
 @functools.cache
 def _moves(maze: mazes.Maze, source: mazes.Cell, target: mazes.Cell) -> int:
-  """The length of the shortest way between two cells, in moves."""
+  """Returns the number of moves on the shortest path between two cells."""
   return len(maze.shortest_path(source, target)) - 1
 
 
 def _draw_cells(task: pointmaze.Task,
                 rng: np.random.Generator) -> Tuple[mazes.Cell, mazes.Cell]:
-  """Draws where an episode starts and what it aims at, two distinct cells."""
+  """Draws the start and the goal of an episode, two distinct cells."""
   maze = task.maze
   if task.protocol == 'fixed':
     return maze.start, maze.evaluation_goal
@@ -88,7 +90,7 @@ def _draw_cells(task: pointmaze.Task,
 def _collect_episode(task: pointmaze.Task, physics: pointmaze.PointMass,
                      rng: np.random.Generator,
                      steps: int) -> Dict[str, np.ndarray]:
-  """Collects one episode of `steps` steps, as arrays of D4RL's layout."""
+  """Returns one episode of `steps` steps as arrays of D4RL's layout."""
   maze = task.maze
   start, goal = _draw_cells(task, rng)
   shift = rng.uniform(-_NOISE, _NOISE, size=2)
@@ -98,7 +100,7 @@ def _collect_episode(task: pointmaze.Task, physics: pointmaze.PointMass,
   cells = maze.shortest_path(start, goal)
   path = [maze.to_xy(cell) + shift for cell in cells[:-1]]
   path.append(maze.to_xy(goal) + goal_shift)
-  path.reverse()  # What comes next is the last one.
+  path.reverse()  # The next waypoint is the last item.
   observations = np.empty((steps + 1, 4), np.float32)
   actions = np.empty((steps, 2), np.float32)
   observations[0] = physics.reset(path[-1])
@@ -127,27 +129,28 @@ def _collect_episode(task: pointmaze.Task, physics: pointmaze.PointMass,
 
 
 def _validated(task_name: str, num_transitions: int) -> pointmaze.Task:
-  """Returns the task, after a check of both arguments."""
+  """Returns the task, after checking both arguments."""
   if num_transitions < 1:
-    raise ValueError(f'num_transitions has to be at least 1, found '
+    raise ValueError(f'num_transitions must be at least 1, found '
                      f'{num_transitions}.')
   return pointmaze.get_task(task_name)
 
 
 def generate(task_name: str, num_transitions: int = NUM_TRANSITIONS,
              seed: int = 0) -> Dict[str, np.ndarray]:
-  """Generates a dataset; the same arguments give the same one.
+  """Returns a dataset; the same arguments give the same data.
 
   Args:
     task_name: one of `pointmaze.task_names()`.
-    num_transitions: the number of rows T; the last episode is cut to fit.
-    seed: determines all that is drawn.
+    num_transitions: number of rows T; the last episode is truncated to fit.
+    seed: seed of all random numbers.
 
   Returns:
-    Arrays by their names in the file: `observations` [T, 4], `actions` [T, 2]
-    and `rewards` [T], float32; `terminals` and `timeouts` [T], bool, of which
-    the last row of an episode has exactly one; `infos/goal` [T, 2], where the
-    controller aimed, `infos/qpos` [T, 2] and `infos/qvel` [T, 2], float32.
+    Arrays by their names in the file: `observations` `[T, 4]`, `actions`
+    `[T, 2]` and `rewards` `[T]`, float32; `terminals` and `timeouts` `[T]`,
+    bool, exactly one of them set in the last row of an episode; `infos/goal`
+    `[T, 2]`, the controller's goal, `infos/qpos` `[T, 2]` and `infos/qvel`
+    `[T, 2]`, float32.
 
   Raises:
     ValueError: if there is no such task or `num_transitions` is below 1.
@@ -158,7 +161,7 @@ def generate(task_name: str, num_transitions: int = NUM_TRANSITIONS,
   limit = EPISODE_STEPS[task.maze.name]
   episodes: List[Dict[str, np.ndarray]] = []
   missing = num_transitions
-  # Shown on terminals only (`disable=None`), for logs to stay readable.
+  # `disable=None` shows the bar on terminals only.
   with tqdm.tqdm(total=num_transitions, desc=task_name, unit='step',
                  disable=None) as bar:
     while missing:
@@ -172,12 +175,12 @@ def generate(task_name: str, num_transitions: int = NUM_TRANSITIONS,
 
 def dataset_path(task_name: str, num_transitions: int = NUM_TRANSITIONS,
                  seed: int = 0) -> str:
-  """Where the dataset of a task lies, or will lie.
+  """Returns the path of a task's dataset, which may not exist yet.
 
   Args:
     task_name: one of `pointmaze.task_names()`.
-    num_transitions: the number of rows.
-    seed: the generator's seed.
+    num_transitions: number of rows.
+    seed: see `generate`.
 
   Returns:
     A path in `$ACME_MSG_DATA_DIR`, by default `~/.acme_msg/datasets`.
@@ -194,27 +197,20 @@ def dataset_path(task_name: str, num_transitions: int = NUM_TRANSITIONS,
 
 def write(path: str, task_name: str, num_transitions: int = NUM_TRANSITIONS,
           seed: int = 0) -> None:
-  """Generates a dataset into a new HDF5 file of D4RL's layout.
+  """Writes a dataset to a new HDF5 file in D4RL's layout.
 
   Args:
-    path: the file, whose folder is made if missing.
+    path: the file; missing parent directories are made.
     task_name: one of `pointmaze.task_names()`.
-    num_transitions: the number of rows.
-    seed: the generator's seed.
+    num_transitions: number of rows.
+    seed: see `generate`.
 
   Raises:
     FileExistsError: if the file exists; it is left as it is.
     ValueError: if there is no such task or `num_transitions` is below 1.
   """
-  if os.path.exists(path):
-    raise FileExistsError(f'{path} exists and is not overwritten; remove it '
-                          f'or name another file.')
   task = _validated(task_name, num_transitions)
-  folder = os.path.dirname(os.path.abspath(path))
-  os.makedirs(folder, exist_ok=True)
-  # The file appears under its name at once and complete.
-  with tempfile.TemporaryDirectory(dir=folder, prefix='.pointmaze-') as scratch:
-    temporary = os.path.join(scratch, 'dataset.hdf5')
+  with atomic_files.create(path, directory=False) as temporary:
     arrays = generate(task_name, num_transitions, seed)
     with h5py.File(temporary, 'w') as file:
       for name, array in arrays.items():
@@ -224,21 +220,19 @@ def write(path: str, task_name: str, num_transitions: int = NUM_TRANSITIONS,
       file['metadata/generator_version'] = VERSION
       file['metadata/evaluation_goal'] = task.maze.to_xy(
           task.maze.evaluation_goal)
-    # Unlike a renaming, a link refuses a name that was taken meanwhile.
-    os.link(temporary, path)
 
 
 def ensure(task_name: str, num_transitions: int = NUM_TRANSITIONS,
            seed: int = 0) -> str:
-  """Generates the dataset of a task unless its file exists.
+  """Writes the dataset of a task unless its file exists; returns the path.
 
   Args:
     task_name: one of `pointmaze.task_names()`.
-    num_transitions: the number of rows.
-    seed: the generator's seed.
+    num_transitions: number of rows.
+    seed: see `generate`.
 
   Returns:
-    The file's path, that of `dataset_path`.
+    The path, see `dataset_path`.
 
   Raises:
     ValueError: if there is no such task or `num_transitions` is below 1.
@@ -248,12 +242,11 @@ def ensure(task_name: str, num_transitions: int = NUM_TRANSITIONS,
     try:
       write(path, task_name, num_transitions, seed)
     except FileExistsError:
-      pass  # Another process was faster, with the same content.
+      pass  # Another process has written the same content.
   return path
 
 
-def main(argv: List[str]) -> None:
-  """Generates the dataset of the task that is named on the command line."""
+def main(argv: Sequence[str]) -> None:
   if len(argv) != 2:
     raise app.UsageError(
         f'Name one task: {", ".join(pointmaze.task_names())}.')
@@ -270,10 +263,10 @@ def main(argv: List[str]) -> None:
 
 
 if __name__ == '__main__':
-  # Defined here for the importing programs to have flags of the same names.
+  # Defined here because importing programs have flags of the same names.
   flags.DEFINE_integer('num_transitions', NUM_TRANSITIONS, 'Number of rows.')
   flags.DEFINE_integer('seed', 0, 'Seed of the generator.', lower_bound=0)
   flags.DEFINE_string(
       'output', None, 'The file to write; by default the one in '
-      '$ACME_MSG_DATA_DIR where training looks for it.')
-  app.run(main)
+      '$ACME_MSG_DATA_DIR that training uses.')
+  command_help.run(main)

@@ -1,4 +1,4 @@
-"""Named transforms of the rewards that a learner is given."""
+"""Named transforms of rewards; docs/msg.md 8.2."""
 
 from typing import Optional
 
@@ -16,8 +16,8 @@ def resolve(name: str, task_name: str) -> str:
 
   Returns:
     'antmaze' for AntMaze and the embedded point mazes, which have the same
-    sparse 0/1 rewards, and 'none' for all else, as in the reference (the MSG
-    specification, section 4.1).
+    sparse 0/1 rewards, and else 'none', as in the reference implementation
+    (docs/msg.md 8.2).
 
   Raises:
     ValueError: if there is no such transform.
@@ -39,25 +39,26 @@ def transform(
 ) -> np.ndarray:
   """Applies a named transform.
 
-    * 'none': r as it is.
-    * 'antmaze': 4 (r - 0.5), as in the reference, for rewards in [0, 1].
+    * 'none': r, unchanged.
+    * 'antmaze': 4 (r - 0.5), as in the reference implementation, for rewards
+      in [0, 1].
     * 'subtract_one': r - 1, which IQL and others use for AntMaze.
     * 'normalize_return': 1000 r / (highest return - lowest return), as IQL
       does for the Gym-MuJoCo tasks (https://arxiv.org/abs/2110.06169).
 
   Args:
-    reward: `[T]` float32, in the environment's own unit.
+    reward: `[T]` float32, as the environment gave it.
     name: one of `NAMES`.
-    task_name: decides what 'auto' stands for, see `resolve`.
-    return_range: the lowest and the highest return of the episodes that are
-      used; for 'normalize_return' only.
+    task_name: decides the meaning of 'auto', see `resolve`.
+    return_range: lowest and highest return of the used episodes; needed by
+      'normalize_return' only.
 
   Returns:
     `[T]` float32.
 
   Raises:
-    ValueError: if there is no such transform, or the rewards or returns are not
-      such as it needs.
+    ValueError: if there is no such transform, or it does not fit the rewards
+      or returns.
   """
   name = resolve(name, task_name)
   if name == 'antmaze':
@@ -75,6 +76,6 @@ def transform(
       raise ValueError(
           "reward_transform='normalize_return' divides by the range of the "
           f'episodes\' returns, which is {return_range or "not known"} here; '
-          'use another one.')
+          'use another transform.')
     return reward * np.float32(1000 / (return_range[1] - return_range[0]))
   return reward

@@ -1,9 +1,9 @@
 """Reads and writes datasets on disk in RLDS form, through TFDS.
 
 An RLDS dataset is a TFDS dataset of episodes, each a nested dataset of steps.
-What is written here is read by `tfds.builder_from_directory` without our code,
-and what TFDS's own builders have written is read here. Neither way asks TFDS to
-prepare anything, so it never looks for a copy on the network.
+`tfds.builder_from_directory` reads what `write` has written, and `RldsSource`
+reads what TFDS's builders have written. Neither prepares a TFDS dataset, which
+would search the network.
 """
 
 import itertools
@@ -30,16 +30,16 @@ _FILE_NAME = 'acme_msg-{split}.tfrecord-{index:05d}-of-{number:05d}'
 def write(blocks: Iterable[steps_lib.Steps], path: str):
   """Writes steps as an RLDS dataset of one split, 'train'.
 
-  A dataset at `path` is always a whole one, see `outputs.create`.
+  The dataset appears only when it is complete, see `atomic_files.create`.
 
   Args:
-    blocks: of consecutive steps; episodes begin where `is_first` is set, and
-      may go on in the next block. One episode has to fit in memory.
-    path: of a directory that does not exist yet.
+    blocks: consecutive steps; episodes begin where `is_first` is set and may
+      continue in the next block. One episode must fit in memory.
+    path: a directory that does not exist.
 
   Raises:
-    FileExistsError: if something is at `path`.
-    ValueError: if the steps are malformed or do not begin with the first one
+    FileExistsError: if `path` exists.
+    ValueError: if the steps are malformed, or the first one is not the first
       of an episode.
   """
   with atomic_files.create(path, directory=True) as folder:
@@ -50,13 +50,13 @@ def _episodes_of(
     path: str, blocks: Iterable[steps_lib.Steps],
 ) -> Iterator[steps_lib.Steps]:
   """Cuts blocks of steps into whole episodes."""
-  # Of the episode that goes on in the next block.
+  # Parts of the episode that continues in the next block.
   open_parts: List[steps_lib.Steps] = []
   for steps in blocks:
     value_checks.check_layout(path, steps._asdict(), steps_lib.RANKS)
     if not open_parts and not steps.is_first[0]:
       raise ValueError(
-          f'{path}: the first step to be written is not an episode\'s first '
+          f'{path}: the first step to write is not the first of an episode '
           '(is_first); an RLDS dataset consists of episodes.')
     start = np.flatnonzero(steps.is_first)
     if open_parts and steps.is_first[0]:
@@ -64,7 +64,7 @@ def _episodes_of(
       open_parts = []
     for first, stop in zip(
         np.append(0, start[start > 0]), np.append(start[start > 0], None)):
-      part = steps_lib.Steps(*(column[first:stop] for column in steps))
+      part = steps.rows(slice(first, stop))
       open_parts.append(part)
       if stop is not None:
         yield steps_lib.concatenate(open_parts)
@@ -73,7 +73,7 @@ def _episodes_of(
 
 
 def _write_files(path: str, blocks: Iterable[steps_lib.Steps], folder: str):
-  """Writes the files of a dataset, and TFDS's description of them."""
+  """Writes the files of a dataset and TFDS's description of them."""
   writer, serializer, features = None, None, None
   shard_lengths: List[int] = []
   rows, size = _STEPS_PER_FILE, 0
@@ -84,7 +84,7 @@ def _write_files(path: str, blocks: Iterable[steps_lib.Steps], folder: str):
           name: tfds.features.Tensor(shape=column.shape[1:], dtype=column.dtype)
           for name, column in episode._asdict().items()})})
       # TFDS's own encoding goes step by step and takes ten times as long; plain
-      # numbers need none.
+      # numbers do not need it.
       serializer = example_serializer.ExampleSerializer(
           features.get_serialized_info())
     if rows >= _STEPS_PER_FILE:
@@ -109,12 +109,12 @@ def _write_files(path: str, blocks: Iterable[steps_lib.Steps], folder: str):
 
 
 class RldsSource(steps_lib.Source):
-  """An RLDS dataset, by the directory that holds `dataset_info.json`.
+  """An RLDS dataset: the directory that contains `dataset_info.json`.
 
-  The split 'train' is read, or the only one. Each record is an episode: its
-  last step counts as `is_last` even if it is not marked. Nested observations
-  and actions are flattened in the order of `episodes.leaves`. Fields other than
-  those of `Steps` are not read.
+  The split 'train' is read, or the only split. Each record is an episode, and
+  its last step is `is_last` even if the flag is not set. Nested observations
+  and actions are flattened in the order of `episodes.leaves`. Only the fields
+  of `Steps` are read.
   """
   kind = 'rlds'
 
@@ -123,31 +123,31 @@ class RldsSource(steps_lib.Source):
 
   def blocks(self, num_rows: int = 100_000) -> Iterator[steps_lib.Steps]:
     """See the base class. Blocks consist of whole episodes."""
-    groups = episodes_lib.gather(_read_episodes(self.name), num_rows)
+    groups = episodes_lib.group(_read_episodes(self.name), num_rows)
     first, second = next(groups), next(groups, None)
-    # Usually the first two episodes that were cut off tell. Only in a dataset
-    # with the defect, or without such episodes, all have to be looked at.
+    # Usually the first two truncated episodes decide. All are read only if the
+    # dataset has the defect, or fewer than two truncated episodes.
     rest = () if second is None else itertools.islice(
         _read_episodes(self.name), len(first), None)
     read = itertools.chain.from_iterable(
         itertools.chain([first], [second] if second else [], groups))
     if _have_false_ends(itertools.chain(first, rest)):
       logging.warning(
-          '%s: the episodes that were cut off all end with the same '
-          'observation, as TFDS writes D4RL\'s Gym-MuJoCo tasks by mistake; it '
-          'is left out.', self.name)
+          '%s: all truncated episodes end with the same observation, as TFDS '
+          'writes D4RL\'s Gym-MuJoCo tasks by mistake; it is left out.',
+          self.name)
       read = map(_without_false_end, read)
     del first, second, rest
     yield from episodes_lib.blocks(self.name, read, num_rows)
 
 
 def _have_false_ends(episodes: Iterable[episodes_lib.Episode]) -> bool:
-  """Whether a defect of TFDS's builders of D4RL's Gym-MuJoCo is found.
+  """Whether the data has a defect of TFDS's builders of D4RL's Gym-MuJoCo.
 
-  Those of v1 and v2 end every episode with a step that shows the last next
-  observation of the whole file. So it is where all episodes that were cut off,
-  of which there are at least two, end alike. (At real ends the observation is
-  masked.)
+  The builders of v1 and v2 append the last next observation of the whole file
+  to every episode. The data has the defect if at least two episodes were
+  truncated and all of these end with the same observation. (The observation
+  after a terminal step is not used.)
   """
   ends = (episode['observation'][-1] for episode in episodes
           if not episode['is_terminal'][-1])
@@ -157,15 +157,15 @@ def _have_false_ends(episodes: Iterable[episodes_lib.Episode]) -> bool:
 
 
 def _without_false_end(episode: episodes_lib.Episode) -> episodes_lib.Episode:
-  """Makes the step before the false one, the true last one, the last."""
-  # An episode of one step has none before it.
+  """Removes the false last step of a truncated episode."""
+  # An episode of one step has no true last step.
   if episode['is_terminal'][-1] or len(episode['reward']) == 1:
     return episode
   return {name: column[:-1] for name, column in episode.items()}
 
 
 def _read_episodes(path: str) -> Iterator[episodes_lib.Episode]:
-  """Reads the records of a dataset, after its layout was checked."""
+  """Reads the records of a dataset after checking its layout."""
   info, split = _info(path)
   specs = info.features.get_serialized_info().get('steps', {})
   missing = [name for name in steps_lib.RANKS if name not in specs]
@@ -177,8 +177,8 @@ def _read_episodes(path: str) -> Iterator[episodes_lib.Episode]:
   specs = {name: specs[name] for name in steps_lib.RANKS}
   for name in specs:
     _check_specs(path, f'steps/{name}', specs[name])
-  # One record is parsed at once. TFDS's own reading goes step by step, and
-  # takes twenty times as long.
+  # Parses a record at once. TFDS's own reader goes step by step and takes
+  # twenty times as long.
   parser = example_parser.ExampleParser({'steps': specs})
   files = [str(file) for file in split.filepaths]
   number = 0
@@ -208,7 +208,7 @@ def _read_episodes(path: str) -> Iterator[episodes_lib.Episode]:
 
 
 def _info(path: str) -> tuple[tfds.core.DatasetInfo, tfds.core.SplitInfo]:
-  """Returns TFDS's description of a dataset, and that of its split."""
+  """Returns TFDS's descriptions of a dataset and of the split to read."""
   if not os.path.isdir(path):
     raise FileNotFoundError(
         f'{path}: there is no such dataset directory; check --dataset.')
@@ -228,7 +228,7 @@ def _info(path: str) -> tuple[tfds.core.DatasetInfo, tfds.core.SplitInfo]:
 
 
 def _check_specs(path: str, name: str, specs: Any):
-  """Checks shapes and types of a field of the steps, which may be nested."""
+  """Checks shapes and types of a field of steps, which may be nested."""
   rank = steps_lib.RANKS[name.split('/')[-1]]
   for leaf, spec in episodes_lib.leaves(name, specs):
     episodes_lib.check_leaf(

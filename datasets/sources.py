@@ -1,4 +1,4 @@
-"""Finds the dataset that a name or a path stands for."""
+"""Finds the dataset that a name or a path denotes."""
 
 import os
 import re
@@ -6,7 +6,6 @@ from typing import Optional
 
 from . import d4rl
 from . import d4rl_tasks
-from . import loading
 from . import minari_data
 from . import ogbench
 from . import pointmaze_generator
@@ -14,10 +13,7 @@ from . import steps as steps_lib
 from .. import atomic_files
 from ..environments import pointmaze as pointmaze_tasks
 
-load = loading.load
-transition_blocks = loading.transition_blocks
-
-# How messages describe what a prefix stands for.
+# Descriptions of the prefixes, for messages.
 _KINDS = {
     'd4rl': 'a D4RL task or HDF5 file',
     'tfds': 'a TFDS name or directory',
@@ -35,27 +31,27 @@ def find(
     episode_limit: Optional[int] = None,
     goal: Optional[tuple[float, float]] = None,
 ) -> steps_lib.Source:
-  """Returns the source that a dataset is read from; reads nothing.
+  """Returns the source of a dataset; reads nothing.
 
   Args:
-    dataset: one of these, if need be behind a prefix 'd4rl:', 'tfds:',
-      'minari:' or 'ogbench:', which says what it is to be.
+    dataset: one of the following. A prefix 'd4rl:', 'tfds:', 'minari:' or
+      'ogbench:' selects the kind where a name has several meanings.
       * The path of an HDF5 file in D4RL's layout, or the name of a D4RL task
         whose file lies where D4RL puts it; see `d4rl.find`.
-      * The directory of a TFDS (RLDS) dataset: of a version, or the one above,
-        of whose versions the highest is taken.
+      * The directory of a TFDS (RLDS) dataset: that of a version, or the one
+        above it, which means the highest version.
       * The name of a dataset that TFDS has prepared, such as
         'd4rl_antmaze/umaze-v0' or 'd4rl_antmaze/umaze-v0:1.1.0', below
         `$TFDS_DATA_DIR` or ~/tensorflow_datasets.
       * The identifier of a Minari dataset below `$MINARI_DATASETS_PATH` or
         ~/.minari/datasets, such as 'door-human-v1', or its directory.
       * The path of an OGBench file, '.npz'.
-      * The name of an embedded task, whose file was made before.
-      * Nothing (''): the name of the task.
+      * The name of an embedded task whose file was generated before.
+      * The empty string: `task_name`.
     task_name: such as 'antmaze-large-diverse-v0'.
-    episode_limit: in steps, for D4RL files without `timeouts`; by default the
-      task's.
-    goal: (x, y), for OGBench's mazes, see `ogbench`.
+    episode_limit: in steps, for D4RL files without `timeouts`; by default that
+      of the task.
+    goal: (x, y) in units of length, for OGBench's mazes; see `ogbench`.
 
   Returns:
     A picklable source.
@@ -63,8 +59,8 @@ def find(
   Raises:
     FileNotFoundError: if there is no such dataset on this machine. Nothing is
       ever downloaded.
-    ValueError: if the name means several datasets, or none of a known kind, or
-      an option does not fit the kind.
+    ValueError: if the name means several datasets, if the dataset is of no
+      known kind, or if an option does not fit the kind.
   """
   prefix, _, name = dataset.partition(':')
   if not dataset:
@@ -80,14 +76,14 @@ def find(
   if dataset and os.path.lexists(name):
     try:
       found[os.path.join(os.curdir, name)] = _at(os.path.abspath(name))
-    except ValueError as wrong:  # Perhaps it just has the name of a dataset.
+    except ValueError as wrong:  # A directory may have a dataset's name.
       error = wrong
   if not found:
     raise error or _nothing(prefix, name)
   if len(set(found.values())) > 1:
     raise ValueError(
-        f'--dataset={dataset!r} may mean {" or ".join(sorted(found))}; name '
-        'the one that you mean in this way.')
+        f'--dataset={dataset!r} may mean {" or ".join(sorted(found))}; use '
+        'one of these names.')
   kind, path = next(iter(found.values()))
   if prefix not in ('', kind):
     raise ValueError(
@@ -107,13 +103,13 @@ def find(
     return minari_data.MinariSource(path)
   if kind == 'ogbench':
     return ogbench.OgbenchSource(path, goal)
-  # Here, since it takes seconds to import TensorFlow.
+  # Imported here because importing TensorFlow takes seconds.
   from . import rlds  # pylint: disable=g-import-not-at-top
   return rlds.RldsSource(path)
 
 
 def _named(name: str) -> dict[str, Optional[str]]:
-  """Returns the path by kind of what a name means; None if there is nothing."""
+  """Returns the path that a name means, by kind; None if it does not exist."""
   paths = {
       'minari': os.path.join(minari_data.root(), name),
       'tfds': os.path.join(
@@ -129,15 +125,15 @@ def _named(name: str) -> dict[str, Optional[str]]:
 
 
 def _at(path: str) -> tuple[str, str]:
-  """Returns of what kind the dataset at a path is, and what is to be read.
+  """Returns the kind of the dataset at a path, and the path to read.
 
   Raises:
     ValueError: if it is of no known kind.
   """
   if atomic_files.is_partial(path):
     raise ValueError(
-        f'{path} is what is left of a conversion that was broken off, not a '
-        'whole dataset; remove it and convert again.')
+        f'{path} is the unfinished result of a conversion that was broken off; '
+        'remove it and convert again.')
   minari_file = minari_data.file_of(path)
   if minari_file:
     return 'minari', minari_file
@@ -153,19 +149,19 @@ def _at(path: str) -> tuple[str, str]:
     highest = max(versions, key=lambda v: tuple(map(int, v.split('.'))))
     return 'tfds', os.path.join(path, highest)
   raise ValueError(
-      f'{path}: this directory is no dataset: there is no {_TFDS_FILE} (TFDS), '
-      'neither here nor in a directory of a version such as 1.0.0, and no '
-      'data/main_data.hdf5 (Minari). Name a dataset itself; here are: '
+      f'{path}: this directory is not a dataset: there is no {_TFDS_FILE} '
+      '(TFDS), neither here nor in a directory of a version such as 1.0.0, and '
+      'no data/main_data.hdf5 (Minari). Name a dataset; here are: '
       f'{", ".join(below) or "nothing"}.')
 
 
 def _nothing(prefix: str, name: str) -> Exception:
-  """Makes the error for a name that means nothing on this machine."""
+  """Returns the error for a name that means nothing on this machine."""
   if name in pointmaze_tasks.task_names():
     return FileNotFoundError(
         f'the dataset of {name} is not at '
-        f'{pointmaze_generator.dataset_path(name)}; make it by: '
-        f'python -m acme_msg.datasets.pointmaze_generator {name}')
+        f'{pointmaze_generator.dataset_path(name)}; make it by: python -m '
+        f'acme_msg.datasets.pointmaze_generator {name}')
   if prefix == 'd4rl' or (not prefix and name in d4rl_tasks.FILES):
     try:
       d4rl.find(name)
@@ -179,9 +175,9 @@ def _nothing(prefix: str, name: str) -> Exception:
         f'tfds.builder({name!r}).download_and_prepare()"')
   if prefix in ('', 'minari') and re.search(r'-v\d+$', name):
     ways.append(
-        f'Minari has it not in {minari_data.root()} (set MINARI_DATASETS_PATH '
+        f'it is not in {minari_data.root()} (set MINARI_DATASETS_PATH '
         f'to look elsewhere); to download it: minari download {name}')
   meant = _KINDS[prefix] if prefix else ', '.join(_KINDS.values())
   return FileNotFoundError(
-      f'--dataset={name!r} is nothing on this machine: neither a path, nor the '
+      f'--dataset={name!r} is nothing on this machine: neither a path nor the '
       f'name of a dataset (looked for: {meant}). ' + '. '.join(ways))

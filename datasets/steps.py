@@ -9,17 +9,17 @@ import numpy as np
 
 
 class Steps(NamedTuple):
-  """A dataset of episodes, one after the other, in the form of RLDS.
+  """Consecutive episodes in the form of RLDS; docs/msg.md 8.1.
 
-  The action, reward and discount of a step belong to the action taken in it.
-  An episode's last step holds its final observation: no transition starts in
-  it. `is_terminal` marks the last step of an episode that really ended; a last
-  step without it was cut off by a time limit or by the end of the recording.
+  The reward and discount of a step belong to the action of the same step. The
+  last step of an episode holds its final observation; no transition starts
+  there. `is_terminal` marks the last step of an episode that terminated. A last
+  step without it was truncated by a time limit or the end of the recording.
 
   Attributes:
     observation: `[T, O]` float32.
     action: `[T, A]` float32.
-    reward: `[T]` float32, in the environment's own unit.
+    reward: `[T]` float32, as the environment gave it.
     discount: `[T]` float32, 0 where the action ends the episode.
     is_first: `[T]` bool.
     is_last: `[T]` bool.
@@ -33,35 +33,39 @@ class Steps(NamedTuple):
   is_last: np.ndarray
   is_terminal: np.ndarray
 
+  def rows(self, index: slice | np.ndarray) -> 'Steps':
+    """Returns the rows that a slice or a mask selects."""
+    return Steps(*(column[index] for column in self))
 
-# By field: 2 for vectors, 1 for scalars.
+
+# Rank of each field: 2 for vectors, 1 for scalars.
 RANKS = {name: 2 if name in ('observation', 'action') else 1
          for name in Steps._fields}
 
 
 class Source(abc.ABC):
-  """Where a dataset of episodes is read from; picklable.
+  """A dataset that can be read; picklable.
 
   Attributes:
-    name: what messages call it, a path or an identifier.
-    kind: of which format it is, such as 'd4rl'.
+    name: a path or an identifier, for messages.
+    kind: the format, such as 'd4rl'.
   """
   name: str
   kind: str
 
   @abc.abstractmethod
   def blocks(self, num_rows: int = 100_000) -> Iterator[Steps]:
-    """Reads the dataset block by block, in the order of the files.
+    """Reads the dataset block by block, in its stored order.
 
     An episode may begin in one block and end in a later one.
 
     Args:
-      num_rows: about how many steps a block is to have. Blocks are longer
-        where a format is read by whole episodes, or chunks of a file.
+      num_rows: approximate number of steps per block. Blocks are longer where
+        a format is read by whole episodes or by chunks of a file.
 
     Yields:
-      `[T, ...]` steps, validated. The last step of all is the last of its
-      episode. Rewards are the environment's own.
+      Validated steps `[T, ...]`. The dataset's last step has `is_last`. Rewards
+      are those of the environment.
 
     Raises:
       FileNotFoundError: if there is no such dataset.
@@ -75,7 +79,7 @@ class Source(abc.ABC):
 
 
 def concatenate(blocks: Iterable[Steps]) -> Steps:
-  """Joins blocks of steps, `[T_i, ...]` each; a single one is not copied."""
+  """Concatenates blocks `[T_i, ...]`; a single block is not copied."""
   blocks = list(blocks)
   if len(blocks) == 1:
     return blocks[0]
@@ -90,26 +94,27 @@ def to_transitions(
 ) -> types.Transition:
   """Makes a transition of each step that is not its episode's last.
 
-  The next observation and action are those of the step n steps on, or of the
-  episode's last step where that comes sooner, after m <= n steps. The reward is
-  r_0 + g d_0 r_1 + ... + g^(m-1) d_0 ... d_(m-2) r_(m-1), and the discount is
-  g^(m-1) d_0 ... d_(m-1), where g is the argument `discount` and d_k are those
-  of the steps, 0 at an end: a learner multiplies by its own g once more.
+  The next observation and action are those of the step m steps later, where m
+  is n or, near the end of an episode, the number of steps to its last one. The
+  reward is r_0 + g d_0 r_1 + ... + g^(m-1) d_0 ... d_(m-2) r_(m-1), and the
+  discount is g^(m-1) d_0 ... d_(m-1), where g is the argument `discount` and
+  d_k are the discounts of the steps. The learner multiplies by its own discount
+  once more.
 
-  At an end (discount 0) the next action is a copy of the action itself, as in
-  the reference (the MSG specification, section 4.1). The next observation there
-  is masked by the discount.
+  Where the discount is 0, the next action is a copy of the action, as in the
+  reference implementation (docs/msg.md 8.1), and the next observation has no
+  effect.
 
   Args:
     steps: T steps.
     n_step: n, at least 1.
     discount: g, used only if n > 1.
-    complete: whether no steps follow. Otherwise the transitions of the last n
-      steps are left to the caller, who has to put these before what follows.
+    complete: whether no steps follow. Otherwise there are no transitions of the
+      last n steps; the caller must prepend these steps to the next block.
 
   Returns:
-    A transition with the columns `[K, ...]`, K <= T, float32, contiguous, and
-    `extras={'next_action': [K, A]}`. K may be 0.
+    A transition with contiguous float32 columns `[K, ...]`, 0 <= K <= T, and
+    `extras={'next_action': [K, A]}`.
   """
   total = len(steps.is_last)
   ends = np.append(steps.is_terminal[1:], False)

@@ -1,28 +1,28 @@
-"""Checks of what a dataset file holds, with messages that name the place."""
+"""Checks of the values in a dataset, with messages that name the place."""
 
 from typing import Any, Mapping
 
 from absl import logging
 import numpy as np
 
-# Actions are tanh-squashed: what lies beyond the bounds by a rounding error is
-# used as it is (the reference does not clip either), what lies further out was
-# recorded in another unit and would spoil the policy without a word.
+# The policy's actions lie in [-1, 1]. Actions that exceed these bounds by a
+# rounding error are used unchanged, as in the reference implementation. Larger
+# ones were recorded in another unit and would silently spoil the policy.
 ACTION_TOLERANCE = 0.01
 
 
 def check_layout(
     source: str, columns: Mapping[str, Any], ranks: Mapping[str, int]):
-  """Checks ranks, lengths and types, without reading any value.
+  """Checks ranks, lengths and types without reading values.
 
   Args:
-    source: what the columns were found in, a file's name.
-    columns: by field name, anything with `shape` and `dtype` (HDF5 datasets).
-    ranks: by field name, 2 for `[T, ...]` vectors and 1 for `[T]`; the latter
-      may also be stored as `[T, 1]`, which D4RL accepts.
+    source: name of the file, for messages.
+    columns: anything with `shape` and `dtype`, by field name.
+    ranks: by field name, 2 for vectors `[T, size]` and 1 for scalars `[T]`;
+      `[T, 1]` is also accepted for scalars, as by D4RL.
 
   Raises:
-    ValueError: with the field, what was found and what to do.
+    ValueError: naming the field, what was found and what to do.
   """
   for name, column in columns.items():
     shape, dtype = tuple(column.shape), column.dtype
@@ -58,21 +58,21 @@ def to_float(
   """Converts a column to float32 and checks that it is finite.
 
   Args:
-    source: what the column was found in, a file's name.
-    name: the field.
+    source: name of the file, for messages.
+    name: name of the field, for messages.
     column: `[T, ...]`, any real type.
-    first_row: where in the file the column begins, for messages.
+    first_row: index of the column's first row in the file, for messages.
 
   Returns:
-    `[T, ...]` float32; the column itself if it already is.
+    `[T, ...]` float32; the same array if it has that type.
 
   Raises:
-    ValueError: with the index of the first value that is not finite.
+    ValueError: naming the first value that is not finite.
   """
   with np.errstate(over='ignore', invalid='ignore'):
     converted = np.ascontiguousarray(column, dtype=np.float32)
-    # A sum is finite only if every term is; it needs no second array. It may
-    # also overflow, so only the slower check decides that a value is bad.
+    # A sum needs no second array and is finite only if all terms are. Since it
+    # may also overflow, the slower check below decides.
     suspicious = not np.isfinite(np.sum(converted))
   if suspicious:
     bad = np.argwhere(~np.isfinite(converted))
@@ -89,19 +89,19 @@ def to_float(
 def to_flags(
     source: str, name: str, column: np.ndarray, first_row: int = 0,
 ) -> np.ndarray:
-  """Converts a column of 0 and 1 in any type to bool.
+  """Converts a column of zeros and ones of any type to bool.
 
   Args:
-    source: what the column was found in, a file's name.
-    name: the field.
+    source: name of the file, for messages.
+    name: name of the field, for messages.
     column: `[T]`.
-    first_row: where in the file the column begins, for messages.
+    first_row: index of the column's first row in the file, for messages.
 
   Returns:
     `[T]` bool.
 
   Raises:
-    ValueError: with the index of the first value that is neither.
+    ValueError: naming the first value that is neither 0 nor 1.
   """
   if column.dtype == np.bool_:
     return column
@@ -115,15 +115,15 @@ def to_flags(
 
 
 class Watch:
-  """Checks of a dataset read block by block; warns once of each thing."""
+  """Checks the actions and rewards of a dataset block by block."""
 
   def __init__(self, source: str, action: str, reward: str):
     """Initialises.
 
     Args:
-      source: what the columns are found in, a file's name.
-      action: the field of the actions.
-      reward: the field of the rewards.
+      source: name of the file, for messages.
+      action: name of the field of actions.
+      reward: name of the field of rewards.
     """
     self._source = source
     self._action = action
@@ -140,8 +140,8 @@ class Watch:
       reward: `[T]` float32.
 
     Raises:
-      ValueError: if an action lies outside by more than `ACTION_TOLERANCE`.
-        Smaller excesses are logged as a warning, and left as they are.
+      ValueError: if an action exceeds the bounds by more than
+        `ACTION_TOLERANCE`. The first smaller excess is logged as a warning.
     """
     largest = max(float(action.max()), -float(action.min()))
     if largest > 1 + (ACTION_TOLERANCE if self._exceeded else 0):
@@ -153,7 +153,7 @@ class Watch:
         raise ValueError(
             f'{found}; rescale the actions to [-1, 1], or clip them, in the '
             'file.')
-      logging.warning('%s by a little; it is used as it is.', found)
+      logging.warning('%s by a little; it is used unchanged.', found)
       self._exceeded = True
     self._rows += len(reward)
     low, high = self._range
@@ -161,7 +161,7 @@ class Watch:
         min(low, float(reward.min())), max(high, float(reward.max())))
 
   def finish(self):
-    """Warns if all rewards were equal: nothing can be learned from them."""
+    """Warns if all rewards were equal."""
     if self._range[0] == self._range[1]:
       logging.warning(
           '%s: field %r is %s in all of its %d rows: there is no variation of '

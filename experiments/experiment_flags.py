@@ -6,7 +6,7 @@ from . import algorithms
 from . import gin_options
 from . import settings
 from . import tasks
-from ..datasets import loading
+from ..datasets import data_options
 from ..datasets import ogbench
 from ..datasets import rewards
 from ..launch import experiment_config
@@ -118,7 +118,7 @@ def make_experiment() -> experiment_config.ExperimentConfig:
       settings.Budget(
           _NUM_STEPS.value, _EVAL_EVERY_STEPS.value, _EPISODES_PER_EVAL.value),
       settings.DataConfig(
-          loading.DataOptions(
+          data_options.DataOptions(
               _REWARD_TRANSFORM.value, _SPLIT.value, _NUM_EPISODES.value,
               _TOP_FRACTION.value, _N_STEP.value),
           _NORMALIZE_OBSERVATIONS.value,

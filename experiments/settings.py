@@ -7,7 +7,7 @@ from typing import Any, Mapping, Optional
 from . import algorithms
 from . import tasks
 from .. import builders
-from ..datasets import loading
+from ..datasets import data_options
 from ..launch import experiment_config
 
 _NUM_STEPS = 1_000_000
@@ -41,7 +41,7 @@ class DataConfig:
       standard deviation 1 over the dataset.
     stream: how the dataset is streamed; None if the learner holds all of it.
   """
-  options: loading.DataOptions = loading.DataOptions()
+  options: data_options.DataOptions = data_options.DataOptions()
   normalize_observations: bool = False
   stream: Optional[experiment_config.StreamConfig] = None
 
@@ -51,7 +51,7 @@ class DataConfig:
     Only these are recorded, so that runs from before an option existed still
     resume.
     """
-    record = _changed(self.options, loading.DataOptions())
+    record = _changed(self.options, data_options.DataOptions())
     if self.normalize_observations:
       record['normalize_observations'] = True
     if self.stream is not None:

@@ -9,6 +9,7 @@ import dm_env
 import numpy as np
 
 from .. import environments
+from ..datasets import data_options
 from ..datasets import delivery
 from ..datasets import loading
 from ..datasets import pointmaze_generator
@@ -53,10 +54,10 @@ class Task(NamedTuple):
 
 
 def _read(
-    source: steps.Source, task_name: str, options: loading.DataOptions,
+    source: steps.Source, task_name: str, options: data_options.DataOptions,
     discount: float, in_blocks: bool,
 ) -> delivery.Dataset:
-  read = sources.transition_blocks if in_blocks else sources.load
+  read = loading.transition_blocks if in_blocks else loading.load
   return read(source, task_name, options, discount)
 
 
@@ -69,7 +70,7 @@ def _read_pointmaze(task_name: str, *args) -> delivery.Dataset:
 def make_task(
     config: TaskConfig,
     *,
-    options: loading.DataOptions = loading.DataOptions(),
+    options: data_options.DataOptions = data_options.DataOptions(),
     discount: float = 0.99,
     in_blocks: bool = False,
 ) -> Task:

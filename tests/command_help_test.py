@@ -1,3 +1,5 @@
+"""`--help` shows a program's own flags in groups."""
+
 import subprocess
 import sys
 
@@ -5,6 +7,7 @@ _PROGRAM = '''"""A program.
 
   More about it.
 """
+from absl import app
 from absl import flags
 from acme_msg import command_help
 
@@ -14,6 +17,8 @@ flags.DEFINE_integer('number', 1, 'How often.')
 
 
 def main(argv):
+  if len(argv) < 2:
+    raise app.UsageError('Say what.')
   print(argv[1:], flags.FLAGS.number)
 
 
@@ -44,5 +49,8 @@ def test_help_shows_groups_of_own_flags(tmp_path):
 
   ran = _run(path, '--number=2', 'it')
   assert ran.returncode == 0 and ran.stdout == "['it'] 2\n"
+  refused = _run(path)
+  assert refused.returncode == 1
+  assert refused.stderr == 'error: Say what. --help describes the command.\n'
   refused = _run(path, '--numbers=2')
   assert refused.returncode != 0 and 'numbers' in refused.stderr

@@ -77,10 +77,11 @@ def _peak_mebibytes() -> float:
 
 def _load(path: str, in_blocks: bool):
   from ...datasets import delivery
+  from ...datasets import loading
   from ...datasets import sources
   from ...datasets.delivery import server
   source = sources.find(path)
-  make = sources.transition_blocks if in_blocks else sources.load
+  make = loading.transition_blocks if in_blocks else loading.load
   return server.Server(delivery.make_store(make(source)), num_readers=1)
 
 
@@ -176,6 +177,7 @@ def _measure_resident(folder: str):
   import jax
 
   from ...datasets import delivery
+  from ...datasets import loading
   from ...datasets import sources
   node = _Node()
 
@@ -188,7 +190,7 @@ def _measure_resident(folder: str):
     path = os.path.join(folder, f'{compression}.hdf5')
     _write_file(path, _NUM_TRANSITIONS.value, compression)
 
-    transitions = sources.load(sources.find(path))
+    transitions = loading.load(sources.find(path))
 
     def read_alone(path=path, transitions=transitions):
       with h5py.File(path, 'r') as file:

@@ -1,13 +1,15 @@
 """Small datasets, written by hand or with the libraries, for several tests."""
 
+import functools
 import pathlib
 import sys
 
+from acme_msg import datasets
 import h5py
 import numpy as np
 import pytest
 
-# For `writing`, which several tests share.
+# Several tests import `writing`.
 sys.path.append(str(pathlib.Path(__file__).parent))
 
 
@@ -55,6 +57,21 @@ def episodes():
         'rewards': rng.standard_normal(length).astype(np.float32),
         'terminated': index % 3 == 1})
   return made
+
+
+@pytest.fixture(scope='session')
+def stored(tmp_path_factory, episodes):  # pylint: disable=redefined-outer-name
+  """Returns the source of the episodes by format; each is written once."""
+  @functools.lru_cache
+  def find(kind):
+    # Imported here because importing TensorFlow takes seconds.
+    import writing  # pylint: disable=g-import-not-at-top
+    folder = tmp_path_factory.mktemp('stored')
+    with pytest.MonkeyPatch.context() as patch:
+      patch.setenv('MINARI_DATASETS_PATH', str(folder / 'minari'))
+      patch.setenv('TFDS_DATA_DIR', str(folder / 'tfds'))
+      return datasets.find(writing.WRITERS[kind](folder, episodes))
+  return find
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Tests of conversions: nothing changes, nothing is lost, nothing half done."""
+"""Tests of conversions: complete, equal, or absent."""
 
 import os
 import signal
@@ -26,8 +26,8 @@ def _columns(source):
 
 
 @pytest.mark.parametrize('kind', writing.WRITERS)
-def test_transitions_stay_the_same(kind, tmp_path, episodes):
-  source = datasets.find(writing.WRITERS[kind](tmp_path, episodes))
+def test_transitions_stay_the_same(kind, tmp_path, stored):
+  source = stored(kind)
   convert.convert(source, str(tmp_path / 'new_rlds'))
   convert.convert(source, str(tmp_path / 'new.hdf5'))
   convert.convert(datasets.find(str(tmp_path / 'new.hdf5')),
@@ -53,7 +53,7 @@ def test_blocks_do_not_show(name, tmp_path, episodes):
     np.testing.assert_array_equal(a, b)
 
 
-# Kills itself when a part of the dataset was written.
+# The process kills itself after it has written a part of the dataset.
 _BROKEN_OFF = '''
 import os, signal, sys
 from acme_msg.datasets import convert, sources
@@ -81,7 +81,7 @@ def test_what_a_killed_conversion_leaves_is_recognised(
     datasets.find(target)
   convert.convert(datasets.find(path), target)
   assert left in caplog.text and 'remove it' in caplog.text
-  assert os.path.exists(left)  # It might be another process's.
+  assert os.path.exists(left)  # It may belong to another process.
   assert len(datasets.load(datasets.find(target)).reward) == 6
 
 

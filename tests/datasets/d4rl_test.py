@@ -1,4 +1,4 @@
-"""Tests of the D4RL reader: which transitions a file means."""
+"""Tests of the D4RL reader: the transitions of a file."""
 
 from acme_msg.datasets import d4rl
 from acme_msg.datasets import d4rl_tasks
@@ -21,7 +21,7 @@ def test_hand_made_file_gives_exactly_these_transitions(path):
       [[0], [.2], [.3], [.4], [.5], [.7]],
       [-2, -2, 2, -2, -2, -2],
       [1, 1, 0, 1, 1, 1],
-      # What follows an end is not in the file, and masked.
+      # The observation after an end is not in the file and has no effect.
       [[1, h], [3, h], [0, 0], [5, h], [6, h], [8, h]],
       [[.1], [.3], [.3], [.5], [.6], [.8]])
   for leaf, value in zip(_leaves(found), expected):
@@ -61,7 +61,7 @@ def test_column_vectors_of_flags_and_rewards_are_accepted(
 
 
 def _kept_rows(terminals, timeouts, limit):
-  """The rule as D4RL states it, one row after the other."""
+  """Returns the rows that D4RL keeps, by its loop over rows."""
   kept = []
   count = 0
   for i in range(len(terminals) - 1):

@@ -1,4 +1,4 @@
-"""Reading chunks ourselves gives what h5py reads."""
+"""Tests that `hdf5.read` returns what h5py reads."""
 
 from acme_msg.datasets import hdf5
 import h5py

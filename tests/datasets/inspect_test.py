@@ -1,9 +1,10 @@
-"""Tests of what is said of a dataset, and drawn."""
+"""Tests of the description of a dataset, and of its picture."""
 
 import subprocess
 import sys
 
 from acme_msg import datasets
+from acme_msg.datasets import dataset_picture
 from acme_msg.datasets import inspect
 from acme_msg.environments import mazes
 import matplotlib.image
@@ -19,11 +20,11 @@ def test_numbers_are_those_of_the_episodes(episodes):
 
   source = datasets.from_episodes(episodes)
   source.__class__ = Blocks
-  report = inspect.inspect(source)
+  report = inspect.Report(source)
 
   for name, columns in (('observations', report.observation),
                         ('actions', report.action)):
-    # What follows an end is known here, and yet masked: no learner sees it.
+    # A learner does not see the observation after an end.
     values = np.concatenate([
         e[name][:-1] if e['terminated'] and name == 'observations' else e[name]
         for e in episodes])
@@ -38,26 +39,26 @@ def test_numbers_are_those_of_the_episodes(episodes):
       report.episodes.returns, [e['rewards'].sum() for e in episodes],
       rtol=1e-5)
   assert (report.num_ended, report.num_cut_off) == (3, 6)
-  assert not report.rewards  # Too many to be listed.
+  assert not report.rewards  # Too many to list.
   assert not report.warnings
 
 
 def test_few_rewards_are_counted(path):
-  report = inspect.inspect(datasets.find(path))
+  report = inspect.Report(datasets.find(path))
   assert report.rewards == {0: 5, 1: 1}
   assert '0 (5 times), 1 (1 times)' in inspect.to_text(report)
 
 
 def test_warnings_of_the_libraries_are_not_of_the_data(tmp_path, episodes):
   path = writing.WRITERS['rlds'](tmp_path, episodes)
-  assert not inspect.inspect(datasets.find(path)).warnings
+  assert not inspect.Report(datasets.find(path)).warnings
 
 
 def test_warnings_are_collected(rows, tmp_path, write_hdf5):
   rows['rewards'][:] = 1
   rows['terminals'][:] = False
   rows['observations'][:, 1] = 2
-  report = inspect.inspect(datasets.find(
+  report = inspect.Report(datasets.find(
       write_hdf5(tmp_path / 'odd.hdf5', rows)))
   text = inspect.to_text(report)
   for part in ("* field 'rewards' is 1.0 in all of its 9 rows",
@@ -71,8 +72,8 @@ def test_the_maze_is_found_from_positions(name):
   maze = mazes.MAZES[name]
   centres = np.array([maze.to_xy(cell) for cell in maze.free_cells])
   noise = np.random.default_rng(0).uniform(-1.5, 1.5, (50, 1, 2))
-  assert inspect.find_maze((centres + noise).reshape(-1, 2)) is maze
-  assert inspect.find_maze(np.array([[-4., -4.]])) is None
+  assert dataset_picture.find_maze((centres + noise).reshape(-1, 2)) is maze
+  assert dataset_picture.find_maze(np.array([[-4., -4.]])) is None
 
 
 def test_command_prints_and_draws(tmp_path, rows, write_hdf5):

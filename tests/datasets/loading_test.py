@@ -1,9 +1,10 @@
-"""Tests of the named options on data; sources_test.py has those of episodes."""
+"""Tests of the options on data; sources_test.py has those of each format."""
 
 import logging
 
 from acme_msg import datasets
 from acme_msg.datasets import d4rl
+from acme_msg.datasets import data_options
 from acme_msg.datasets import episodes as episodes_lib
 from acme_msg.datasets import loading
 from acme_msg.datasets import rewards
@@ -45,28 +46,28 @@ def test_options_that_the_data_cannot_fulfil_are_named(
 
 @pytest.mark.parametrize('cuts', [(30,), (20, 77), (33, 50, 90)])
 def test_parts_by_percent_leave_nothing_out(cuts):
-  found = loading.Episodes(np.zeros(7), np.ones(7))
+  found = data_options.Episodes(np.zeros(7), np.ones(7))
   bounds = ['', *(f'{cut}%' for cut in cuts), '']
-  parts = [loading.choose(datasets.DataOptions(split=f'[{a}:{b}]'), found)
+  parts = [data_options.choose(datasets.DataOptions(split=f'[{a}:{b}]'), found)
            for a, b in zip(bounds, bounds[1:])]
   np.testing.assert_array_equal(np.concatenate(parts), np.arange(7))
 
 
 def test_best_episodes_of_equal_ones_are_the_first():
-  found = loading.Episodes(np.array([1., 3., 2., 3., 2.]), np.ones(5))
+  found = data_options.Episodes(np.array([1., 3., 2., 3., 2.]), np.ones(5))
   for fraction, expected in (
       (.2, [1]), (.4, [1, 3]), (.6, [1, 2, 3]), (1., range(5)),
       (.41, [1, 2, 3])):
-    np.testing.assert_array_equal(loading.choose(
+    np.testing.assert_array_equal(data_options.choose(
         datasets.DataOptions(top_fraction=fraction), found), list(expected))
 
 
 def test_returns_do_not_depend_on_blocks(episodes):
   source = datasets.from_episodes(episodes)
-  whole = loading.summarise(source.blocks())
+  whole = data_options.summarise(source.blocks())
   assert len(whole.returns) == len(episodes)
   for num_rows in (1, 2, 5, 12):
-    found = loading.summarise(source.blocks(num_rows))
+    found = data_options.summarise(source.blocks(num_rows))
     assert found.returns.tobytes() == whole.returns.tobytes()
     np.testing.assert_array_equal(found.lengths, whole.lengths)
 
@@ -150,7 +151,7 @@ def test_false_ends_of_tfds_are_left_out_of_blocks(
   made = []
   for index, episode in enumerate(episodes):
     episode = {name: np.copy(value) for name, value in episode.items()}
-    # The alien observation; without the defect one episode ends otherwise.
+    # The false observation; without the defect one episode ends differently.
     if not episode['terminated'] and (defect or index != 6):
       episode['observations'][-1] = 99
     made.append(episode)
@@ -158,7 +159,7 @@ def test_false_ends_of_tfds_are_left_out_of_blocks(
   source = datasets.find(str(tmp_path / 'x'))
   with caplog.at_level(logging.WARNING, 'absl'):
     steps = steps_lib.concatenate(source.blocks(num_rows))
-  # An episode of one step would have had none before it.
+  # An episode of one step has no true last step.
   left = np.count_nonzero((steps.observation == 99).all(axis=1))
   assert left == (0 if defect else 5)
   assert ('by mistake' in caplog.text) == defect

@@ -26,13 +26,13 @@ def data_dir(tmp_path, monkeypatch):
 
 @pytest.fixture(scope='module', params=pointmaze.task_names())
 def dataset(request):
-  """A task's name and a dataset of it, 20,010 rows."""
+  """Returns the name of a task and a dataset of it with 20,010 rows."""
   return request.param, pointmaze_generator.generate(
       request.param, 20_010, seed=1)
 
 
 def _episodes(arrays):
-  """First and last rows of the episodes: each aims at a point of its own."""
+  """Returns the first and last rows of the episodes, which differ in goals."""
   goals = arrays['infos/goal']
   first = 1 + np.flatnonzero((goals[1:] != goals[:-1]).any(axis=1))
   first = np.append(0, first)
@@ -75,7 +75,7 @@ def test_rewards_are_those_of_the_next_position(dataset):
   np.testing.assert_array_equal(arrays['terminals'][inner], distance <= 0.5)
   np.testing.assert_array_equal(arrays['rewards'], arrays['terminals'])
   assert arrays['rewards'].any()
-  # Nothing ends there while collecting: some goal rows follow each other.
+  # Reaching the goal does not end collection: goal rows follow each other.
   terminals = arrays['terminals']
   assert (terminals[:-1] & terminals[1:]).any()
 

@@ -1,4 +1,4 @@
-"""Reads a file of D4RL's layout in one call, for several tests."""
+"""Reads a file in D4RL's layout, for several tests."""
 
 from acme_msg import datasets
 from acme_msg.datasets import d4rl

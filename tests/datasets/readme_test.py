@@ -1,4 +1,4 @@
-"""Every piece of Python in `datasets/README.md` works as it stands there."""
+"""Every piece of Python in `datasets/README.md` runs."""
 
 import pathlib
 import re
@@ -16,7 +16,7 @@ _BLOCKS = re.findall(
 
 @pytest.fixture
 def published(tmp_path, monkeypatch, episodes):
-  """Puts small datasets where the page expects those of the publishers."""
+  """Writes small datasets to the places that the page names."""
   for variable, folder in (
       ('D4RL_DATASET_DIR', 'd4rl'), ('TFDS_DATA_DIR', 'tfds'),
       ('MINARI_DATASETS_PATH', 'minari')):

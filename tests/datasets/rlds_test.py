@@ -1,4 +1,4 @@
-"""Tests of RLDS datasets on disk; TFDS and RLDS themselves are witnesses."""
+"""Tests of RLDS datasets on disk, compared with TFDS and RLDS."""
 
 import os
 
@@ -76,7 +76,7 @@ def test_many_files_keep_the_order(tmp_path, monkeypatch):
 def test_tfds_reads_it_without_our_code(directory, steps):
   builder = tfds.builder_from_directory(directory)
   assert builder.info.splits['train'].num_examples == 4
-  read = [[step for step in episode['steps'].as_numpy_iterator()]
+  read = [list(episode['steps'].as_numpy_iterator())
           for episode in builder.as_dataset(split='train')]
   assert [len(episode) for episode in read] == [2, 3, 3, 2]
   flat = sum(read, [])
@@ -111,8 +111,8 @@ def test_transitions_equal_those_of_the_file(path, directory):
         getattr(by_file, name), getattr(by_rlds, name))
   np.testing.assert_array_equal(
       by_file.extras['next_action'], by_rlds.extras['next_action'])
-  # Behind an end the file has the next episode's first row, and RLDS a step of
-  # zeros; a discount of 0 masks both.
+  # After an end the file has the next episode's first row, and RLDS a step of
+  # zeros; neither has an effect where the discount is 0.
   alive = by_file.discount == 1
   np.testing.assert_array_equal(
       by_file.next_observation[alive], by_rlds.next_observation[alive])
@@ -121,7 +121,7 @@ def test_transitions_equal_those_of_the_file(path, directory):
 @pytest.mark.parametrize('builder_class, config, sizes, infos', [
     (d4rl_antmaze.D4rlAntmaze, 'umaze-v0', (29, 8),
      {'goal': (2,), 'qpos': (15,), 'qvel': (14,)}),
-    # This one ends all episodes with the last next observation of the file.
+    # This builder ends all episodes with the file's last next observation.
     (d4rl_mujoco_hopper.D4rlMujocoHopper, 'v2-random', (11, 3),
      {'action_log_probs': (), 'qpos': (6,), 'qvel': (6,)})])
 def test_reads_what_the_builders_of_tfds_write(
@@ -164,7 +164,7 @@ def test_reads_what_the_builders_of_tfds_write(
 
 
 def test_false_ends_of_tfds_are_left_out(tmp_path, steps):
-  # Each cut episode gets one more step with the same alien observation.
+  # Each truncated episode gets one more step with the same false observation.
   cut = np.flatnonzero(steps.is_last & ~steps.is_terminal)
   longer = {}
   for name, column in steps._asdict().items():
@@ -207,7 +207,7 @@ def test_malformed_steps_are_not_written(tmp_path, steps):
 
 
 def test_steps_that_begin_within_an_episode_are_refused(tmp_path, steps):
-  rest = steps_lib.Steps(*(column[1:] for column in steps))
+  rest = steps.rows(slice(1, None))
   with pytest.raises(ValueError, match='is_first'):
     rlds.write([rest], str(tmp_path / 'rlds'))
 
@@ -293,7 +293,7 @@ def _write_one_step(folder, step):
 
 
 def test_end_at_the_end_of_the_data_survives(tmp_path, steps):
-  ended = steps_lib.Steps(*(column[:5] for column in steps))
+  ended = steps.rows(slice(5))
   assert ended.is_terminal[-1]
   d4rl.write([ended], str(tmp_path / 'ended.hdf5'))
   found = reading.load_d4rl(str(tmp_path / 'ended.hdf5'), _TASK)

@@ -1,6 +1,6 @@
 """The same episodes, written with each library, give the same transitions.
 
-And whatever is not a dataset, or one that is not valid, is refused by name.
+Names that are not datasets, and datasets that are not valid, are refused.
 """
 
 import os
@@ -20,7 +20,7 @@ import writing
 
 @pytest.fixture(autouse=True)
 def only_here(tmp_path, monkeypatch):
-  """No dataset of this machine is seen, and no network is asked."""
+  """Hides the datasets of this machine and refuses the network."""
   def refuse(path):
     raise AssertionError(f'TFDS looked for {path} on the network')
   monkeypatch.setattr(gcs_utils, 'exists', refuse)
@@ -30,18 +30,14 @@ def only_here(tmp_path, monkeypatch):
 
 
 @pytest.fixture(params=[*writing.WRITERS, 'episodes'])
-def source(request, tmp_path, episodes):
-  return _source(request.param, tmp_path, episodes)
-
-
-def _source(kind, tmp_path, made):
-  if kind == 'episodes':
-    return datasets.from_episodes(made)
-  return sources.find(writing.WRITERS[kind](tmp_path, made))
+def source(request, stored, episodes):
+  if request.param == 'episodes':
+    return datasets.from_episodes(episodes)
+  return stored(request.param)
 
 
 def _expected(made, n_step=1, discount=1.):
-  """The transitions, one after the other."""
+  """Returns the columns of the transitions, computed one by one."""
   rows = []
   for e in made:
     length = len(e['rewards'])
@@ -59,7 +55,7 @@ def _expected(made, n_step=1, discount=1.):
 
 
 def _leaves(transition):
-  """The columns, without the next observations that the discount masks."""
+  """Returns the columns; next observations are zero where the discount is."""
   return [
       *transition[:4],
       transition.next_observation * (transition.discount != 0)[:, None],
@@ -97,7 +93,8 @@ def test_all_sources_give_the_same_transitions(source, episodes):
 @pytest.mark.parametrize('kind', ['tfds', 'minari', 'episodes'])
 def test_nested_observations_are_flattened_alike(
     kind, tmp_path, episodes, nested):
-  source = _source(kind, tmp_path, nested)
+  source = (datasets.from_episodes(nested) if kind == 'episodes' else
+            sources.find(writing.WRITERS[kind](tmp_path, nested)))
   _assert_equal(datasets.load(source), _expected(episodes))
 
 
@@ -134,12 +131,12 @@ def test_goal_gives_ogbench_data_rewards(tmp_path, episodes):
     columns = dict(file)
   for name in ('rewards', 'masks'):
     del columns[name]
-  np.savez(path, **columns)  # Not compressed, for once.
+  np.savez(path, **columns)  # Not compressed, unlike the original.
   with pytest.raises(ValueError, match="no field 'rewards'.*--dataset_goal="):
     datasets.load(sources.find(path))
 
   goal = tuple(episodes[3]['observations'][4, :2])
-  # By the observation; by the position of more than a point; by a point's.
+  # Positions from the observation, from `qpos`, and from a point mass's `qpos`.
   for qpos, shift, tolerance in (
       (None, 0, .5), (columns['observations'] + 1, 1, .5),
       (columns['observations'][:, :2] - 1, -1, 1.)):
@@ -185,17 +182,17 @@ def test_names_paths_and_prefixes(tmp_path, monkeypatch, episodes, path):
     source = sources.find(dataset, 'hopper-medium-v2')
     assert (source.kind, source.name) == (kind, name)
 
-  # A directory that just has the name is in nobody's way.
+  # A directory with the name of a dataset does not hide the dataset.
   os.mkdir('hopper-medium-v2')
   assert sources.find('hopper-medium-v2').name == task
-  # One dataset, if by two names.
+  # Two names of one dataset are no conflict.
   with monkeypatch.context() as there:
     there.chdir(tmp_path / 'tfds')
     assert sources.find('mine').name == prepared
-  # The highest version counts, not the last by its letters.
+  # Versions are compared as numbers, not as text.
   shutil.copytree(prepared, 'tfds/mine/1.10.0')
   assert sources.find('mine').name.endswith('1.10.0')
-  # One name for two things.
+  # One name means two datasets.
   shutil.copytree('tfds/mine', 'minari/mine/data')
   shutil.copy(minari, 'minari/mine/data/main_data.hdf5')
   with pytest.raises(ValueError, match='minari:mine or tfds:mine'):
@@ -306,7 +303,7 @@ def test_without_final_observations_the_last_of_a_cut_episode_is_lost(episodes):
           **{name: e[name][:length] for name in ('actions', 'rewards')},
           'terminated': e['terminated']})
   found = datasets.load(datasets.from_episodes(made))
-  # The action of the step that is lost is known, unlike in `expected`.
+  # The next action of the omitted step is known, unlike in `expected`.
   for a, b in zip(_leaves(found)[:5], _expected(expected)[:5]):
     np.testing.assert_array_equal(a, b)
 

@@ -1,4 +1,4 @@
-"""Tests of the messages that broken dataset files give."""
+"""Tests of the messages about invalid dataset files."""
 
 import logging
 

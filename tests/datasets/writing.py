@@ -1,4 +1,4 @@
-"""Writes episodes in each format, with the library that it belongs to."""
+"""Writes episodes in each format with its own library."""
 
 import functools
 
@@ -13,7 +13,7 @@ import tensorflow_datasets as tfds
 
 
 def final(column, value=None):
-  """Makes a step of the last action's row, or of a value."""
+  """Appends the last row once more, or a value."""
   return np.append(column, column[-1:] if value is None else [value], axis=0)
 
 
@@ -40,7 +40,7 @@ def _features(value):
 
 
 class Mine(tfds.core.GeneratorBasedBuilder):
-  """Writes episodes as the builders of RLDS datasets in TFDS do."""
+  """Writes episodes as the builders of RLDS datasets in TFDS."""
   VERSION = tfds.core.Version('1.2.0')
   made = ()
 
@@ -127,7 +127,7 @@ def write_ogbench(tmp_path, made):
   return str(path)
 
 def _rows(made):
-  """D4RL's rows: a truncated episode has one more, of its last observation."""
+  """Returns D4RL's rows, with the final one of truncated episodes."""
   columns = {name: [] for name in (
       'observations', 'actions', 'rewards', 'terminals', 'timeouts')}
   for episode in made:
@@ -142,7 +142,7 @@ def _rows(made):
   return {name: np.array(column) for name, column in columns.items()}
 
 
-# By kind: functions of a folder and episodes that return what --dataset names.
+# By kind: functions of a folder and episodes that return a dataset's name.
 WRITERS = {
     'd4rl': write_hdf5,
     'd4rl gzip': functools.partial(

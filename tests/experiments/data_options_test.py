@@ -5,6 +5,7 @@ import functools
 from acme.utils import counting
 from acme.utils import loggers
 from acme_msg import launch
+from acme_msg.datasets import data_options
 from acme_msg.datasets import loading
 from acme_msg.datasets import sources
 from acme_msg.experiments import report
@@ -19,7 +20,7 @@ import tensorflow as tf
 
 pytestmark = pytest.mark.usefixtures('compile_quickly')
 
-_OPTIONS = loading.DataOptions(top_fraction=.5, n_step=3)
+_OPTIONS = data_options.DataOptions(top_fraction=.5, n_step=3)
 
 
 def _make(path, root_dir='nowhere', **options):
@@ -43,7 +44,7 @@ def test_run_on_chosen_normalised_data(pointmaze_file, tmp_path, stream):
   # The exported policy is the learner's, with the statistics of the data.
   spec = experiment.environment_spec()
   networks = experiment.network_factory(spec)
-  data = sources.load(
+  data = loading.load(
       sources.find(pointmaze_file), 'pointmaze-umaze-diverse', _OPTIONS)
   learner = experiment.builder.make_learner(
       jax.random.PRNGKey(5), networks, data,

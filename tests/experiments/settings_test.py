@@ -7,7 +7,7 @@ import pickle
 import shutil
 
 from acme_msg import launch
-from acme_msg.datasets import loading
+from acme_msg.datasets import data_options
 from acme_msg.datasets import ogbench
 from acme_msg.experiments import algorithms
 from acme_msg.experiments import gin_options
@@ -114,7 +114,7 @@ def test_records_of_old_runs_match(tmp_path):
   experiment = _make(
       f'{_S}=20', 'msg.config.MSGConfig.batch_size=32',
       data=settings.DataConfig(
-          loading.DataOptions(n_step=3),
+          data_options.DataOptions(n_step=3),
           stream=launch.StreamConfig(5000)), root_dir=str(tmp_path))
   run_directory.check(experiment)
   with pytest.raises(ValueError, match='config.data.n_step: the run has 3'):

@@ -10,6 +10,7 @@ import sys
 from acme_msg import builders
 from acme_msg import environments
 from acme_msg.agents import msg
+from acme_msg.datasets import loading
 from acme_msg.datasets import pointmaze_generator
 from acme_msg.datasets import sources
 from acme_msg.launch import experiment_config
@@ -29,7 +30,7 @@ def make_config(**options):
 
 def load_dataset():
   """Returns 1,000 transitions, which are generated if they are missing."""
-  return sources.load(
+  return loading.load(
       sources.find(
           pointmaze_generator.ensure(TASK, num_transitions=1000), TASK), TASK)
 

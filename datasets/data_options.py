@@ -1,0 +1,162 @@
+"""Options on data: which episodes, which rewards, how many steps."""
+
+import dataclasses
+import math
+import re
+from typing import Iterable, List, NamedTuple, Optional
+
+import numpy as np
+
+from . import rewards
+from . import steps as steps_lib
+
+_SPLIT = re.compile(r'\[(\d+%?)?:(\d+%?)?\]')
+
+
+@dataclasses.dataclass(frozen=True)
+class DataOptions:
+  """How a dataset is changed before a learner gets it.
+
+  The options on episodes apply in the order in which they are listed here. The
+  return of an episode is the sum of its rewards before the transform.
+
+  Attributes:
+    reward_transform: one of `rewards.NAMES`; docs/msg.md 8.2.
+    split: a range of episodes, in their order: '[:80%]', '[80%:]',
+      '[20%:40%]', or by number, '[:100]', '[100:200]'. Ranges that meet at a
+      boundary share no episode and omit none.
+    num_episodes: use only the first `num_episodes` episodes.
+    top_fraction: use only this fraction of the episodes, in (0, 1], those with
+      the highest returns, rounded up; of equal returns the first.
+    n_step: number of steps that a transition spans; see
+      `steps.to_transitions`.
+
+  Raises:
+    ValueError: if an option is not valid.
+  """
+  reward_transform: str = 'auto'
+  split: Optional[str] = None
+  num_episodes: Optional[int] = None
+  top_fraction: Optional[float] = None
+  n_step: int = 1
+
+  def __post_init__(self):
+    rewards.resolve(self.reward_transform, '')
+    if self.split is not None:
+      _split_range(self.split, 0)
+    if self.num_episodes is not None and self.num_episodes < 1:
+      raise ValueError(
+          f'num_episodes={self.num_episodes}: it must be at least 1, or None '
+          'for all episodes.')
+    if self.top_fraction is not None and not 0 < self.top_fraction <= 1:
+      raise ValueError(
+          f'top_fraction={self.top_fraction}: it must lie in (0, 1], or be '
+          'None for all episodes.')
+    if self.n_step < 1:
+      raise ValueError(f'n_step={self.n_step}: it must be at least 1.')
+
+  @property
+  def selects_episodes(self) -> bool:
+    """Whether an option may leave episodes out."""
+    return any(option is not None for option in (
+        self.split, self.num_episodes, self.top_fraction))
+
+
+class Episodes(NamedTuple):
+  """Returns and lengths of E episodes.
+
+  Attributes:
+    returns: `[E]` float64, the undiscounted sums of the rewards.
+    lengths: `[E]` int64, in steps, including the final observation.
+  """
+  returns: np.ndarray
+  lengths: np.ndarray
+
+
+def summarise(
+    blocks: Iterable[steps_lib.Steps], limit: Optional[int] = None) -> Episodes:
+  """Returns the returns and lengths of the episodes in one pass.
+
+  Args:
+    blocks: consecutive steps, see `steps.Source`. The result does not depend on
+      where blocks begin and end.
+    limit: stop reading after this many episodes.
+  """
+  returns: List[np.ndarray] = [np.zeros(0)]
+  lengths: List[np.ndarray] = [np.zeros(0, np.int64)]
+  open_return, open_length = 0., 0  # The episode that continues.
+  count = 0
+  for steps in blocks:
+    # `bincount` adds in order, starting with the open episode's sum.
+    index = np.append(0, np.cumsum(steps.is_last[:-1]))
+    sums = np.bincount(
+        np.append(0, index), weights=np.append(open_return, steps.reward))
+    sizes = np.bincount(index)
+    sizes[0] += open_length
+    complete = int(np.count_nonzero(steps.is_last))
+    returns.append(sums[:complete])
+    lengths.append(sizes[:complete])
+    open_return, open_length = (
+        (sums[complete], sizes[complete]) if complete < len(sums) else (0., 0))
+    count += complete
+    if limit is not None and count >= limit:
+      break
+  return Episodes(
+      np.concatenate(returns)[:limit], np.concatenate(lengths)[:limit])
+
+
+def choose(options: DataOptions, episodes: Episodes) -> np.ndarray:
+  """Returns the indices of the episodes to use, in ascending order.
+
+  Args:
+    options: which episodes to choose.
+    episodes: E episodes.
+
+  Raises:
+    ValueError: if there are fewer episodes than requested, or none is left.
+  """
+  total = len(episodes.returns)
+  chosen = np.arange(total)
+  if options.split is not None:
+    start, stop = _split_range(options.split, total)
+    if start >= stop or stop > total:
+      raise ValueError(
+          f'split={options.split!r} means the episodes {start} to {stop} '
+          f'(exclusive) of {total}; choose a range that contains an episode '
+          'and ends within the dataset.')
+    chosen = chosen[start:stop]
+  if options.num_episodes is not None:
+    if options.num_episodes > len(chosen):
+      raise ValueError(
+          f'num_episodes={options.num_episodes}, but there are only '
+          f'{len(chosen)} episodes'
+          f'{" in split=" + options.split if options.split else ""}.')
+    chosen = chosen[:options.num_episodes]
+  if options.top_fraction is not None:
+    # A rounding error, as in 0.1 * 30, must not add an episode.
+    number = max(1, math.ceil(options.top_fraction * len(chosen) - 1e-9))
+    best = np.argsort(-episodes.returns[chosen], kind='stable')[:number]
+    chosen = chosen[np.sort(best)]
+  return chosen
+
+
+def _split_range(split: str, total: int) -> tuple[int, int]:
+  """Returns the first episode of a split and the one after its last."""
+  def to_index(bound: Optional[str], default: int) -> int:
+    if bound is None:
+      return default
+    if not bound.endswith('%'):
+      return int(bound)
+    percent = int(bound[:-1])
+    if percent > 100:
+      raise invalid
+    return percent * total // 100
+
+  invalid = ValueError(
+      f'split={split!r}: expected a range of episodes, such as '
+      "'[:80%]', '[80%:]', '[:100]' or '[100:200]'.")
+  match = _SPLIT.fullmatch(split)
+  if not match:
+    raise invalid
+  start, stop = match.groups()
+  return to_index(start, 0), to_index(stop, total)
