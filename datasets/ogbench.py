@@ -65,7 +65,7 @@ class OgbenchSource(steps_lib.Source):
       if self._goal is not None:
         position = columns.get('qpos', columns['observations'])
         distance = np.linalg.norm(
-            position[:, :2] - np.float32(self._goal), axis=-1)
+            position[:, :2] - np.asarray(self._goal, np.float32), axis=-1)
         discount = (distance > tolerance).astype(np.float32)
         reward = -discount
       else:
