@@ -58,17 +58,13 @@ def _episodes_of(
       raise ValueError(
           f'{path}: the first step to write is not the first of an episode '
           '(is_first); an RLDS dataset consists of episodes.')
-    start = np.flatnonzero(steps.is_first)
-    if open_parts and steps.is_first[0]:
-      yield steps_lib.concatenate(open_parts)
-      open_parts = []
-    for first, stop in zip(
-        np.append(0, start[start > 0]), np.append(start[start > 0], None)):
-      part = steps.rows(slice(first, stop))
-      open_parts.append(part)
-      if stop is not None:
+    bounds = [0, *np.flatnonzero(steps.is_first), len(steps.reward)]
+    for first, stop in itertools.pairwise(bounds):
+      if open_parts and steps.is_first[first]:
         yield steps_lib.concatenate(open_parts)
         open_parts = []
+      if first < stop:
+        open_parts.append(steps.rows(slice(first, stop)))
   yield steps_lib.concatenate(open_parts)
 
 
