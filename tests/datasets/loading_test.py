@@ -6,7 +6,6 @@ from acme_msg import datasets
 from acme_msg.datasets import d4rl
 from acme_msg.datasets import data_options
 from acme_msg.datasets import episodes as episodes_lib
-from acme_msg.datasets import loading
 from acme_msg.datasets import rewards
 from acme_msg.datasets import rlds
 from acme_msg.datasets import steps as steps_lib
