@@ -1,6 +1,6 @@
 # From a fresh checkout: `make run` or `make test`; each sets up what it needs.
 .DEFAULT_GOAL := help
-.PHONY: help setup d4rl run check format test soak docs mutants lock wheel clean
+.PHONY: help setup d4rl run check format test docs mutants lock wheel clean
 
 help:
 	@echo 'make run      run a small experiment end to end; ARGS="..." are its flags'
@@ -9,7 +9,6 @@ help:
 	@echo '              (-n0: in one process)'
 	@echo 'make docs     build the site into build/site'
 	@echo 'make format   sort imports and apply the safe corrections of the linter'
-	@echo 'make soak     run the long tests, which make test leaves out'
 	@echo 'make mutants  measure which wrong programs the tests of MSG catch'
 	@echo 'make setup    make .venv with Python 3.10 and all packages of the lock;'
 	@echo '              PYTHON=/path/to/python3.10 names the interpreter'
@@ -47,10 +46,6 @@ IN_PARALLEL = --numprocesses=logical --maxprocesses=4 --dist=loadfile \
 test: check
 	@bash scripts/setup.sh test
 	@.venv/bin/python -m pytest $(IN_PARALLEL) $(PYTEST_ARGS) $(ARGS)
-
-soak:
-	@bash scripts/setup.sh test
-	@SOAK=1 .venv/bin/python -m pytest -n0 -m soak $(ARGS)
 
 docs:
 	@bash scripts/setup.sh dev
