@@ -55,11 +55,11 @@ class DataNode(server.Server):
           f'{time.time() - start:.1f} s', flush=True)
 
   def open(self, reader: int, seed: Optional[int] = None, epoch: int = 0,
-           index: int = 0) -> str:
+           chunk: int = 0) -> str:
     what = ('sending the dataset' if seed is None else
             f'streaming from epoch {epoch}')
     print(f'[data] {what} to learner host {reader}', flush=True)
-    return super().open(reader, seed, epoch, index)
+    return super().open(reader, seed, epoch, chunk)
 
   def run(self) -> None:
     """Serves until the program ends."""

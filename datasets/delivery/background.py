@@ -2,12 +2,12 @@
 
 import queue
 import threading
-from typing import Generic, Iterator, Optional, TypeVar
+from typing import Iterator, Optional, TypeVar
 
 T = TypeVar('T')
 
 
-class Background(Generic[T]):
+class Background(Iterator[T]):
   """Iterates over an iterator in a daemon thread.
 
   A daemon thread does not delay the end of the process, even if it waits for a
@@ -34,9 +34,6 @@ class Background(Generic[T]):
       self._results.put((None, error))
     else:
       self._results.put((None, StopIteration()))
-
-  def __iter__(self) -> 'Background[T]':
-    return self
 
   def __next__(self) -> T:
     return self.get()

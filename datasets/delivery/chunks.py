@@ -38,11 +38,11 @@ class Header(NamedTuple):
 
   Attributes:
     epoch: 0 for a resident dataset.
-    index: of the chunk in the reader's share of the epoch.
+    chunk: its number in the reader's share of the epoch.
     num_transitions: T, of the whole dataset.
   """
   epoch: int
-  index: int  # type: ignore[assignment]  # Hides tuple's method.
+  chunk: int
   num_transitions: int
 
 
@@ -103,19 +103,19 @@ class Order:
 
 def resident_headers(num_transitions: int) -> list[Header]:
   """Returns the headers of the chunks of a resident dataset."""
-  return [Header(0, index, num_transitions)
-          for index in range(-(-num_transitions // CHUNK))]
+  return [Header(0, chunk, num_transitions)
+          for chunk in range(-(-num_transitions // CHUNK))]
 
 
 def pack_resident(store: stores.Store) -> Iterator[Chunk]:
   """Yields the chunks of a whole dataset, in its order."""
   for header in resident_headers(store.num_transitions()):
-    start = np.array([header.index * CHUNK])
+    start = np.array([header.chunk * CHUNK])
     yield pack(store.read(start, CHUNK), header)
 
 
 def pack_shuffled(
-    store: stores.Store, order: Order, epoch: int, index: int,
+    store: stores.Store, order: Order, epoch: int, chunk: int,
 ) -> Iterator[Chunk]:
   """Yields the chunks of one reader's shuffled epochs, without end.
 
@@ -123,14 +123,14 @@ def pack_shuffled(
     store: the dataset.
     order: the reader's.
     epoch: of the first chunk.
-    index: of the first chunk in that epoch.
+    chunk: the first one's number in that epoch.
   """
   while True:
     slices = order.slices(epoch)
-    for i in range(index, len(slices)):
-      yield pack(store.read(slices[i], SLICE),
-                 Header(epoch, i, order.num_transitions))
-    epoch, index = epoch + 1, 0
+    for number in range(chunk, len(slices)):
+      yield pack(store.read(slices[number], SLICE),
+                 Header(epoch, number, order.num_transitions))
+    epoch, chunk = epoch + 1, 0
 
 
 def pack(columns: stores.Columns, header: Header) -> Chunk:
@@ -183,9 +183,9 @@ def unpack(
     found = Header(*chunk['header'].tolist())
     if found != expected:
       raise RuntimeError(
-          f'expected chunk {expected.index} of epoch {expected.epoch} of '
+          f'expected chunk {expected.chunk} of epoch {expected.epoch} of '
           f'{expected.num_transitions} transitions, but received chunk '
-          f'{found.index} of epoch {found.epoch} of {found.num_transitions}: '
+          f'{found.chunk} of epoch {found.epoch} of {found.num_transitions}: '
           'another process reads the same table, or opened it again. Give each '
           'reader its own number.')
     if not columns:

@@ -1,7 +1,7 @@
 """Makes what learners take: a resident dataset or a stream."""
 
 import contextlib
-from typing import Any, Callable, TYPE_CHECKING, Union
+from typing import Any, Callable, cast, TYPE_CHECKING, Union
 
 from acme import types
 import numpy as np
@@ -84,11 +84,11 @@ def make_stream(
   source = _checked(source, num_readers)
   order = chunks.Order(source.num_transitions(), seed, reader, num_readers)
 
-  def open_chunks(epoch: int, index: int):
+  def open_chunks(epoch: int, chunk: int):
     if isinstance(source, stores.Store):
-      return chunks.pack_shuffled(source, order, epoch, index)
+      return chunks.pack_shuffled(source, order, epoch, chunk)
     from . import server  # pylint: disable=g-import-not-at-top
-    return server.receive(source.open(reader, seed, epoch, index), reader)
+    return server.receive(source.open(reader, seed, epoch, chunk), reader)
 
   return stream.Stream(open_chunks, order, batch_size, shuffle_buffer,
                        source.observation_statistics)
@@ -102,8 +102,9 @@ def example(source: Any) -> types.Transition:
 def _checked(
     source: Any, num_readers: int) -> Union[stores.Store, 'server.Server']:
   """Returns the source, or its store; checks the server's readers."""
-  if not hasattr(source, 'open'):
+  if not hasattr(source, 'num_readers'):
     return stores.make_store(source)
+  source = cast('server.Server', source)
   if (found := source.num_readers()) != num_readers:
     raise ValueError(f'num_readers={num_readers}, but the data node serves '
                      f'{found} readers.')

@@ -91,7 +91,7 @@ class Server:
       reader: int,
       seed: Optional[int] = None,
       epoch: int = 0,
-      index: int = 0,
+      chunk: int = 0,
   ) -> str:
     """Starts to fill a reader's table, emptied before; `receive` reads it.
 
@@ -100,7 +100,7 @@ class Server:
       seed: of the shuffling, the same for all readers; None for the whole
         dataset once, in its order.
       epoch: of the first chunk.
-      index: of the first chunk in that epoch.
+      chunk: the first one's number in that epoch.
 
     Returns:
       The Reverb server's address, 'host:port'.
@@ -114,7 +114,7 @@ class Server:
       if self._close(reader):
         time.sleep(_REQUEST_TIMEOUT)
       parts = (chunks.pack_resident(self._store) if seed is None else
-               chunks.pack_shuffled(self._store, order, epoch, index))
+               chunks.pack_shuffled(self._store, order, epoch, chunk))
       stopped = threading.Event()
       writer = threading.Thread(target=_write, daemon=True, args=(
           self._client, _table(reader), parts, stopped))

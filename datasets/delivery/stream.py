@@ -1,6 +1,6 @@
-"""A stream of shuffled minibatches with a position that can be saved."""
+"""A stream of shuffled minibatches whose position can be saved."""
 
-from typing import Callable, Iterator, Mapping, Optional, Sequence
+from typing import Callable, Iterator, Mapping
 
 from acme import types
 import numpy as np
@@ -12,18 +12,12 @@ from . import store as stores
 # Transitions in the shuffle buffer, by default.
 SHUFFLE_BUFFER = 200_000
 
-# Yields the chunks of a reader from (epoch, index) on, without end.
-OpenChunks = Callable[[int, int], Iterator[chunks.Chunk]]
-
-# Returns mean and standard deviation of the observations, `[O]` each.
-Statistics = Callable[[], tuple[np.ndarray, np.ndarray]]
-
 
 class Stream(Iterator[types.Transition]):
   """Minibatches of one reader's share, each transition once in each epoch.
 
   Minibatches continue across the ends of shuffle buffers and epochs, so that
-  all have one size.
+  all have one size. `make.make_stream` makes streams.
 
   Attributes:
     observation_statistics: returns mean and standard deviation of the whole
@@ -32,21 +26,20 @@ class Stream(Iterator[types.Transition]):
 
   def __init__(
       self,
-      open_chunks: OpenChunks,
+      open_chunks: Callable[[int, int], Iterator[chunks.Chunk]],
       order: chunks.Order,
       batch_size: int,
-      shuffle_buffer: int = SHUFFLE_BUFFER,
-      observation_statistics: Optional[Statistics] = None,
+      shuffle_buffer: int,
+      observation_statistics: Callable[[], tuple[np.ndarray, np.ndarray]],
   ):
     """Creates the stream; nothing is read before the first minibatch.
 
     Args:
-      open_chunks: where the chunks come from.
+      open_chunks: returns the chunks from an epoch and a chunk on, endlessly.
       order: the order of these chunks.
       batch_size: transitions per minibatch.
-      shuffle_buffer: transitions in the shuffle buffer, rounded down to whole
-        chunks; about three buffers are in memory.
-      observation_statistics: see `Stream.observation_statistics`.
+      shuffle_buffer: transitions in the shuffle buffer.
+      observation_statistics: the attribute.
 
     Raises:
       ValueError: if a number is not positive.
@@ -61,8 +54,8 @@ class Stream(Iterator[types.Transition]):
     self._chunks_per_buffer = max(1, shuffle_buffer // chunks.CHUNK)
     self.observation_statistics = observation_statistics
     self._epoch, self._row = 0, 0  # Of the next minibatch's first transition.
-    self._filled: Optional[background.Background] = None
-    self._batches: Optional[background.Background] = None
+    # One fills the shuffle buffer, the other one takes minibatches from it.
+    self._threads: list[background.Background] = []
 
   def save(self) -> dict[str, int]:
     """Returns the position after the last minibatch."""
@@ -83,7 +76,7 @@ class Stream(Iterator[types.Transition]):
       ValueError: if the position belongs to another dataset or seed.
       RuntimeError: if a minibatch was taken already.
     """
-    if self._batches is not None:
+    if self._threads:
       raise RuntimeError(
           'Restore the stream before its first minibatch is taken.')
     current = self.save()
@@ -99,22 +92,38 @@ class Stream(Iterator[types.Transition]):
 
   def close(self) -> None:
     """Ends the stream and its threads."""
-    for thread in (self._filled, self._batches):
-      if thread is not None:
-        thread.close()
+    for thread in self._threads:
+      thread.close()
 
   def __next__(self) -> types.Transition:
-    if self._batches is None:
-      # One thread fills the shuffle buffer, another one takes minibatches.
-      self._filled = background.Background(
+    if not self._threads:
+      buffers = background.Background(
           self._buffers(self._epoch, self._row), ahead=1)
-      self._batches = background.Background(self._cut(self._filled), ahead=2)
-    batch, self._epoch, self._row = next(self._batches)
+      self._threads = [
+          buffers, background.Background(self._cut(buffers), ahead=2)]
+    batch, self._epoch, self._row = next(self._threads[-1])
     return batch
 
+  def _cut(self, buffers: Iterator[tuple]):
+    """Yields minibatches, each with the epoch and the row after it."""
+    parts, missing = [], self._batch_size
+    for epoch, row, columns, rows in buffers:
+      while rows.size:
+        taken, rows = rows[:missing], rows[missing:]
+        parts.append({name: np.take(column, taken, axis=0)
+                      for name, column in columns.items()})
+        missing -= len(taken)
+        row += len(taken)
+        if not missing:
+          batch = parts[0] if len(parts) == 1 else {
+              name: np.concatenate([part[name] for part in parts])
+              for name in columns}
+          yield stores.to_transition(batch), epoch, row
+          parts, missing = [], self._batch_size
+
   def _buffers(self, epoch: int, row: int):
-    """Yields `(epoch, first row, columns, rows in their order)`."""
-    parts = None
+    """Yields shuffle buffers: `(epoch, first row, columns, rows in order)`."""
+    received = None
     while True:
       sizes = self._order.chunk_sizes(epoch)
       first = 0  # The buffer's first row in the epoch.
@@ -123,38 +132,13 @@ class Stream(Iterator[types.Transition]):
         stop = min(start + self._chunks_per_buffer, len(sizes))
         size = int(sizes[start:stop].sum())
         if row < first + size:
-          if parts is None:
-            parts = self._open_chunks(epoch, start)
+          if received is None:
+            received = self._open_chunks(epoch, start)
           columns = chunks.unpack(
-              parts, [chunks.Header(epoch, i, self._order.num_transitions)
-                      for i in range(start, stop)], size)
+              received, [chunks.Header(epoch, i, self._order.num_transitions)
+                         for i in range(start, stop)], size)
           rows = self._order.permutation(epoch, buffer, size)
           skipped = max(0, row - first)
           yield epoch, first + skipped, columns, rows[skipped:]
         first += size
       epoch, row = epoch + 1, 0
-
-  def _cut(self, buffers):
-    """Yields `(batch, epoch, row)`: what comes next after the batch."""
-    parts, missing = [], self._batch_size
-    for epoch, row, columns, rows in buffers:
-      while rows.size:
-        now, rows = rows[:missing], rows[missing:]
-        parts.append((columns, now))
-        missing -= len(now)
-        row += len(now)
-        if not missing:
-          yield _take(parts), epoch, row
-          parts, missing = [], self._batch_size
-
-
-def _take(
-    parts: Sequence[tuple[stores.Columns, np.ndarray]]) -> types.Transition:
-  """Takes rows of several buffers' columns as one minibatch."""
-  (batch, rows), *others = parts
-  batch = {name: np.take(column, rows, axis=0)
-           for name, column in batch.items()}
-  for columns, rows in others:
-    batch = {name: np.concatenate([column, columns[name][rows]])
-             for name, column in batch.items()}
-  return stores.to_transition(batch)
