@@ -7,15 +7,7 @@ compared bit by bit, so the unpacked transitions have the same bits.
 """
 
 import dataclasses
-from typing import (
-  Any,
-  Callable,
-  Iterator,
-  Mapping,
-  NamedTuple,
-  Optional,
-  Sequence,
-)
+from typing import Any, Callable, Iterator, Mapping, NamedTuple, Sequence
 
 import numpy as np
 
@@ -135,32 +127,28 @@ def pack_shuffled(
 
 def pack(columns: stores.Columns, header: Header) -> Chunk:
   """Returns transitions as a chunk."""
-  part = dict(columns)
-  odd = np.zeros(len(part['reward']), dtype=bool)
-  odd[-1] = True
-  for name in _REPEATED.keys() & part.keys():
-    odd[:-1] |= _rows_differ(part[name][:-1], part[_REPEATED[name]][1:])
+  repeated = _REPEATED.keys() & columns.keys()
+  odd = np.ones(len(columns['reward']), dtype=bool)
+  odd[:-1] = np.any([
+      _bits(columns[name][:-1]) != _bits(columns[_REPEATED[name]][1:])
+      for name in repeated], axis=0)
   odd = np.flatnonzero(odd).astype(np.int32)
-  for name in _REPEATED.keys() & part.keys():
-    part[name] = part[name][odd]
-  return {'header': np.array(header, np.int64), 'odd': odd, **part}
+  return {'header': np.array(header, np.int64), 'odd': odd, **columns,
+          **{name: columns[name][odd] for name in repeated}}
 
 
-def _rows_differ(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-  """Compares rows `[n, ...]` bit by bit; returns `[n]` bool."""
-  if not len(a):
-    return np.zeros(0, dtype=bool)
-  # One opaque item per row: several times as fast as comparing numbers.
-  row = f'V{a[0].nbytes}'
-  a, b = (np.ascontiguousarray(x).reshape(len(x), -1).view(row) for x in (a, b))
-  return (a != b)[:, 0]
+def _bits(rows: np.ndarray) -> np.ndarray:
+  """Returns rows as opaque items `[n]`, which are fast to compare."""
+  size = int(np.prod(rows.shape[1:]))
+  return np.ascontiguousarray(rows).reshape(len(rows), size).view(
+      f'V{size * rows.itemsize}')[:, 0]
 
 
 def unpack(
     chunks: Iterator[Chunk],
     headers: Sequence[Header],
     size: int,
-    progress: Optional[Callable[[int, int], Any]] = None,
+    progress: Callable[[int, int], Any] = lambda done, total: None,
 ) -> dict[str, np.ndarray]:
   """Unpacks chunks into columns that are allocated once.
 
@@ -200,6 +188,5 @@ def unpack(
         part[chunk['odd']] = chunk[name]
       else:
         part[:] = chunk[name]
-    if progress is not None:
-      progress(stop, size)
+    progress(stop, size)
   return columns

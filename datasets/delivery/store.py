@@ -161,15 +161,15 @@ class DiskStore(Store):
 
   def read(self, starts: np.ndarray, length: int) -> Columns:
     sizes = np.minimum(length, self._num_transitions - starts).tolist()
-    records, row = np.empty(sum(sizes), self._record), 0
+    records = np.empty(sum(sizes), self._record)
+    rest, width = records.view(np.uint8).data, self._record.itemsize
     for start, size in zip(starts.tolist(), sizes):
-      part = records[row:row + size].view(np.uint8).data
-      position = start * self._record.itemsize
+      position, stop = start * width, (start + size) * width
       # Threads share the file, so each call gives its position; it reads less
       # than 2 GiB.
-      while found := os.preadv(self._file.fileno(), [part], position):
-        part, position = part[found:], position + found
-      assert not part, 'The temporary file of the dataset is incomplete.'
-      row += size
+      while position < stop:
+        found = os.preadv(
+            self._file.fileno(), [rest[:stop - position]], position)
+        rest, position = rest[found:], position + found
     return {name: np.ascontiguousarray(records[name])
             for name in self._record.names}
