@@ -71,7 +71,8 @@ def make_stream(
       the same number.
     num_readers: how many readers share each epoch.
     seed: of the shuffling; the same for all readers.
-    shuffle_buffer: see `stream.Stream`.
+    shuffle_buffer: transitions in the shuffle buffer, rounded down to whole
+      chunks; about three buffers are in memory.
 
   Returns:
     Minibatches `[batch_size, ...]`, which any Acme learner takes.

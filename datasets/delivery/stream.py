@@ -37,12 +37,9 @@ class Stream(Iterator[types.Transition]):
     Args:
       open_chunks: returns the chunks from an epoch and a chunk on, endlessly.
       order: the order of these chunks.
-      batch_size: transitions per minibatch.
-      shuffle_buffer: transitions in the shuffle buffer.
-      observation_statistics: the attribute.
-
-    Raises:
-      ValueError: if a number is not positive.
+      batch_size: as for `make.make_stream`, like the others.
+      shuffle_buffer: at least one chunk is used.
+      observation_statistics: becomes the attribute.
     """
     for name, value in (
         ('batch_size', batch_size), ('shuffle_buffer', shuffle_buffer)):
