@@ -123,6 +123,7 @@ def test_server_killed_while_read_is_noticed():
   connection, remote = context.Pipe()
   process = context.Process(target=_serve, args=(remote,), daemon=True)
   process.start()
+  remote.close()  # An error in the process ends `recv`.
   address = connection.recv()
   received = servers.receive(address, 0, _CHUNKS, timeout=2)
   assert len(list(itertools.islice(received, 1))) == 1

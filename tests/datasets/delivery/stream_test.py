@@ -232,6 +232,8 @@ def _start_learner(server):
   learner = context.Process(
       target=_learn, args=(remote_calls, remote_batches), daemon=True)
   learner.start()
+  remote_batches.close()  # An error in the process ends `recv`.
+  remote_calls.close()
 
   def answer():
     with contextlib.suppress(EOFError, OSError):
