@@ -1,4 +1,4 @@
-"""The command lines that launch an experiment, which a function describes.
+"""Shared code of the command lines that launch experiments.
 
 `--experiment` names the function that makes the experiment. The function's
 module, in `acme_msg.experiments` or in a user's package, defines the flags of

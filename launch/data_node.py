@@ -63,7 +63,7 @@ class DataNode(server.Server):
 
   def run(self) -> None:
     """Serves until the program ends."""
-    self._stop.wait()
+    shutdown.wait(self._stop)
     with quiet.hidden_stderr():
       self.stop()
 

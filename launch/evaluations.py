@@ -1,4 +1,4 @@
-"""The evaluations of a run: those that are outstanding, and all results."""
+"""The pending evaluations and all results of a run."""
 
 import os
 import threading
@@ -62,7 +62,7 @@ def _write(root_dir: str, done: Dict[int, Evaluation]) -> None:
 class Evaluations:
   """Hands published weights to evaluators and keeps what they report.
 
-  Every published step is evaluated once, by any evaluator and in any time.
+  Each published step is evaluated once, by any evaluator, at any time.
   Evaluators have names: one that claims again before it has reported was
   restarted, and gets the same weights again. Thread-safe.
   """

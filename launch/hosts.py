@@ -1,4 +1,4 @@
-"""The hosts that one learner is spread over: how they join, agree and end.
+"""How the hosts of one learner join, agree and end.
 
 Each host runs one process, and all processes take the same steps at the same
 time, because a collective waits for all of them. They must agree on everything
@@ -13,8 +13,8 @@ Two things are made here because JAX 0.6.2 does not offer them:
 - A host that fails with a Python error tells the others why, and all end at
   once. JAX alone would let the failed process wait for the others at exit.
 - `check` agrees on a stop. `multihost_utils.reached_preemption_sync_point` was
-  tried: it takes SIGTERM from Launchpad, whose stop event everything else in
-  the process waits for, and it cannot be told of a stop in another way.
+  tried: it replaces Launchpad's SIGTERM handler, which sets the stop event that
+  the whole process waits for, and a stop cannot be reported to it otherwise.
 """
 
 import os
@@ -49,17 +49,17 @@ def tell(key: str, value: str) -> None:
 
 
 def ask(key: str, timeout_secs: float) -> str:
-  """Returns what a host tells under a key; waits for it.
+  """Waits for the text that a host stores under a key, and returns it.
 
   Raises:
-    jax.errors.JaxRuntimeError: if no host has told it in time.
+    jax.errors.JaxRuntimeError: if no host stores it in time.
   """
   return distributed.global_state.client.blocking_key_value_get(
       _ROOM + key, round(1000 * timeout_secs))
 
 
 class Hosts:
-  """The hosts of a learner as one of them sees them.
+  """The learner's hosts, seen from one host.
 
   A context manager: an error that leaves it on one host ends all hosts, with a
   message that names the host.
@@ -147,7 +147,8 @@ class Hosts:
     """Ends all hosts because of an error on this one."""
     # XLA raises a failed collective as a ValueError or a JaxRuntimeError, whose
     # text begins with a status code in both cases. It most likely fails because
-    # another host has; that host tells so, or JAX finds that it is dead.
+    # another host has. That host reports its error, or JAX detects that it is
+    # dead.
     if re.match('[A-Z_]+: ', str(error)):
       self.stop.wait((_MAX_MISSING_HEARTBEATS + 5) * _HEARTBEAT_SECS)
     what = ''.join(traceback.format_exception_only(type(error), error)).strip()

@@ -86,7 +86,7 @@ class LearnerNode:
     if hosts.index == 0 and not stop.is_set():
       lp.stop()
       # The evaluators' calls are answered until they are told to stop, too.
-      lp.wait_for_stop()
+      shutdown.wait(stop)
 
   def _claim_directory(self, hosts: hosts_lib.Hosts) -> None:
     """Claims the run's directory, once for all hosts."""

@@ -237,7 +237,7 @@ def _wait(manager: worker_manager.WorkerManager,
   """Waits until all nodes have ended; returns the first failure, if any."""
   ended = threading.Event()
   threading.Thread(
-      target=_kill_late, args=(manager, ended), daemon=True).start()
+      target=_kill_late, args=(manager, processes, ended), daemon=True).start()
   failure = None
   try:
     manager.wait()
@@ -252,17 +252,18 @@ def _wait(manager: worker_manager.WorkerManager,
 
 
 def _kill_late(manager: worker_manager.WorkerManager,
-               ended: threading.Event) -> None:
+               processes: Mapping[str, Any], ended: threading.Event) -> None:
   """Kills the nodes that still run a while after they were told to stop."""
   manager.wait_for_stop()
   if ended.wait(_NOTICE_SECS):
     return
   print(f'Not all nodes stopped within {_NOTICE_SECS} s; they are killed.',
         flush=True)
-  processes = psutil.Process().children(recursive=True)
-  for process in processes:
+  for process in processes.values():
     with contextlib.suppress(psutil.NoSuchProcess):
-      process.kill()
+      node = psutil.Process(process.pid)
+      for running in (*node.children(recursive=True), node):
+        running.kill()
   if not processes:
     os._exit(1)  # The nodes are threads.
 

@@ -61,8 +61,8 @@ def find_host(coordinator_address: Optional[str] = None,
               process_id: Optional[int] = None) -> Host:
   """Returns which host this is, before JAX is initialized.
 
-  Give all arguments or none. Without arguments the environment tells: the
-  metadata of a TPU slice, SLURM or Open MPI.
+  Give all arguments or none. Without arguments, JAX reads the hosts from the
+  environment: the metadata of a TPU slice, SLURM or Open MPI.
 
   Args:
     coordinator_address: 'host:port' on the machine of process 0.

@@ -1,4 +1,4 @@
-"""Shows that a run is alive, how fast it is and when it will be done."""
+"""Shows a run's progress, its speed and the remaining time."""
 
 import datetime
 import threading
@@ -18,7 +18,7 @@ class _Console(rich.console.Console):
 
 
 class Progress:
-  """Shows the state of a run, whatever the main thread is busy with.
+  """Shows the state of a run from a background thread.
 
   A context manager. While it is entered, a terminal shows one line that is
   updated, below everything else that this process prints; a file or a pipe gets

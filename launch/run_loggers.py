@@ -14,8 +14,8 @@ from .. import atomic_files
 
 LoggerFn = Callable[..., loggers.Logger]
 
-# Acme's counter key for what its learners count, and the name of the column:
-# what is counted here are gradient steps. Runs of version 0.1 wrote Acme's key.
+# Acme's counter key, and the name of our column: the counter counts gradient
+# steps. Runs of version 0.1 wrote Acme's key.
 _ACME_STEPS = 'learner_steps'
 _STEPS = 'gradient_steps'
 

@@ -25,6 +25,17 @@ def check(stop: threading.Event) -> None:
     raise Stopped()
 
 
+def wait(stop: threading.Event) -> None:
+  """Waits until the program ends.
+
+  Python runs signal handlers in the main thread between bytecodes. If another
+  thread receives the signal, a main thread that waits without a timeout never
+  runs the handler.
+  """
+  while not stop.wait(timeout=0.5):
+    pass
+
+
 def result(future: futures.Future, stop: threading.Event) -> Any:
   """Returns a remote call's result.
 

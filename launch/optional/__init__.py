@@ -1,1 +1,1 @@
-"""Launchers off the main road: terminals and Vertex AI."""
+"""Optional launchers: terminals and Vertex AI."""
