@@ -1,17 +1,12 @@
 """The MSG builder, for all variants."""
 
-from typing import Callable, Optional, Sequence
+from typing import Sequence
 
-from acme import core
 from acme import specs
-from acme.utils import counting
-from acme.utils import loggers
-import jax
 
 from . import offline_builder
 from .. import networks as networks_lib
 from ..agents import msg
-from ..agents import offline_learner
 from ..agents.msg import acting
 from ..agents.msg import learning
 
@@ -27,9 +22,6 @@ def make_msg_networks(spec: specs.EnvironmentSpec,
     spec: the environment's spec; observations and actions are vectors `[O]` and
       `[A]`, with actions in [-1, 1].
     config: the agent's options.
-
-  Returns:
-    Policy and critics.
 
   Raises:
     ValueError: if the spec does not have this form.
@@ -60,64 +52,13 @@ def make_msg_networks(spec: specs.EnvironmentSpec,
 
 
 class MSGBuilder(offline_builder.FeedForwardBuilder):
-  """Builds MSG with the ensemble that the config names."""
+  """Builds MSG with the ensemble that the config names.
 
-  def make_learner(
-      self,
-      random_key: jax.Array,
-      networks: networks_lib.MSGNetworks,
-      dataset: offline_learner.Dataset,
-      logger_fn: Callable[..., loggers.Logger],
-      environment_spec: specs.EnvironmentSpec,
-      *,
-      counter: Optional[counting.Counter] = None,
-  ) -> core.Learner:
-    """Makes the learner; see `MSGLearner`.
+  The learner, an `MSGLearner`, has the variables 'policy' and 'critic'.
+  """
+  _learner_class = learning.MSGLearner
 
-    Args:
-      random_key: seeds parameters and all later randomness.
-      networks: from `make_msg_networks`.
-      dataset: a whole dataset (one `Transition`) or an iterator of batches of
-        S * B transitions.
-      logger_fn: makes the learner's logger, from a label and `steps_key`.
-      environment_spec: unused.
-      counter: counts gradient steps as 'learner_steps'.
-
-    Returns:
-      A learner with the variables 'policy' and 'critic'.
-
-    Raises:
-      ValueError: if the number of devices or the dataset does not fit the
-        config.
-    """
-    del environment_spec
-    return learning.MSGLearner(
-        networks=networks,
-        config=self._config,
-        random_key=random_key,
-        dataset=dataset,
-        counter=counter,
-        logger=logger_fn('learner', steps_key='learner_steps'))
-
-  def make_policy(
-      self,
-      networks: networks_lib.MSGNetworks,
-      environment_spec: specs.EnvironmentSpec,
-      evaluation: bool,
-  ):
-    """Makes `policy(params, key, observation [B, O]) -> action [B, A]`.
-
-    Args:
-      networks: policy and critics.
-      environment_spec: unused.
-      evaluation: True: the mode `config.evaluation_mode` (docs/msg.md 7.1);
-        False: sample.
-
-    Returns:
-      The policy; its params are the values of `variable_names`.
-    """
-    del environment_spec
-    mode = self._config.evaluation_mode if evaluation else 'sample'
+  def _policy(self, networks: networks_lib.MSGNetworks, mode: str):
     policy = acting.make_policy(networks, mode, self._config)
     if acting.variable_names(mode) == self.variable_names:
       return policy

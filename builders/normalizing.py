@@ -60,12 +60,7 @@ def _normalize(
 
 
 class NormalizedState(NamedTuple):
-  """The state of a learner on normalised observations.
-
-  Attributes:
-    statistics: how observations are normalised.
-    learner: the agent's own state.
-  """
+  """The state of a learner on normalised observations."""
   statistics: Statistics
   learner: Any
 
@@ -136,20 +131,11 @@ class NormalizingBuilder(offline_builder.FeedForwardBuilder):
   ) -> core.Learner:
     """Makes the agent's learner, on normalised observations.
 
-    Args:
-      random_key: passed to the agent's builder.
-      networks: passed to the agent's builder.
-      dataset: a whole dataset, or an iterator of batches. Unless the builder
-        was given statistics, an iterator needs a method
-        `observation_statistics()` that returns mean and standard deviation,
-        `[O]` each.
-      logger_fn: passed to the agent's builder.
-      environment_spec: passed to the agent's builder.
-      counter: passed to the agent's builder.
-
-    Returns:
-      A learner with the additional variable 'observation_statistics'. Its
-      `restore` raises ValueError if a state has other statistics.
+    The learner has the additional variable 'observation_statistics', and its
+    `restore` raises ValueError if a state has other statistics. Unless the
+    builder was given statistics, a dataset of batches needs a method
+    `observation_statistics()` that returns mean and standard deviation, `[O]`
+    each.
 
     Raises:
       ValueError: if the statistics are not known.

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from ..agents import feed_forward_actor
+from ..agents import offline_learner
 
 try:
   # In today's Acme, but not in Acme 0.4.0.
@@ -56,16 +57,12 @@ except ImportError:
 class FeedForwardBuilder(OfflineBuilder):
   """Base of builders of agents with feed-forward policies.
 
-  A policy is a function `policy(params, key, observation [B, O]) -> action
-  [B, A]`.
+  A subclass for an agent names its learner and defines `_policy`.
   """
+  # Called like `MSGLearner`.
+  _learner_class: Any = None
 
   def __init__(self, config: Any):
-    """Creates the builder.
-
-    Args:
-      config: the agent's options.
-    """
     self._config = config
 
   @property
@@ -113,6 +110,60 @@ class FeedForwardBuilder(OfflineBuilder):
           'not known when actors add a transition to the table. Turn the '
           'option off, or learn from a dataset.')
 
+  def make_learner(
+      self,
+      random_key: jax.Array,
+      networks: Any,
+      dataset: offline_learner.Dataset,
+      logger_fn: Callable[..., loggers.Logger],
+      environment_spec: specs.EnvironmentSpec,
+      *,
+      counter: Optional[counting.Counter] = None,
+  ) -> core.Learner:
+    """Makes the agent's learner, which has at least the variable 'policy'.
+
+    Args:
+      random_key: seeds parameters and all later randomness.
+      networks: from `make_msg_networks` or `make_bc_networks`.
+      dataset: a whole dataset (one `Transition`) or an iterator of batches of
+        S * B transitions.
+      logger_fn: makes the learner's logger, from a label and `steps_key`.
+      environment_spec: unused.
+      counter: counts gradient steps as 'learner_steps'.
+
+    Raises:
+      ValueError: if the number of devices or the dataset does not fit the
+        config.
+    """
+    del environment_spec
+    return self._learner_class(
+        networks, self._config, random_key, dataset, counter=counter,
+        logger=logger_fn('learner', steps_key='learner_steps'))
+
+  def make_policy(
+      self,
+      networks: Any,
+      environment_spec: specs.EnvironmentSpec,
+      evaluation: bool,
+  ) -> Callable[..., jax.Array]:
+    """Makes `policy(params, key, observation [B, O]) -> action [B, A]`.
+
+    Args:
+      networks: those of the learner.
+      environment_spec: unused.
+      evaluation: True: the mode `config.evaluation_mode` (docs/msg.md 7.1);
+        False: sample.
+
+    Returns:
+      The policy; its params are the values of `variable_names`.
+    """
+    del environment_spec
+    return self._policy(
+        networks, self._config.evaluation_mode if evaluation else 'sample')
+
+  def _policy(self, networks: Any, mode: str) -> Callable[..., jax.Array]:
+    raise NotImplementedError
+
   def make_actor(
       self,
       random_key: jax.Array,
@@ -128,9 +179,6 @@ class FeedForwardBuilder(OfflineBuilder):
       environment_spec: unused.
       variable_source: the learner, or a client that serves its variables.
 
-    Returns:
-      The actor.
-
     Raises:
       ValueError: if there is no variable source.
     """
@@ -140,13 +188,7 @@ class FeedForwardBuilder(OfflineBuilder):
 
 
 def flat_sizes(spec: specs.EnvironmentSpec) -> Tuple[int, int]:
-  """Returns the sizes of observations and actions.
-
-  Args:
-    spec: the environment's spec.
-
-  Returns:
-    `(O, A)`.
+  """Returns `(O, A)`, the sizes of observations and actions.
 
   Raises:
     ValueError: if observations or actions are not vectors, or the bounds of

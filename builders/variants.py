@@ -10,14 +10,7 @@ class _VariantBuilder(msg_builder.MSGBuilder):
   ensemble_method = ''
 
   def __init__(self, config: msg.MSGConfig):
-    """Creates the builder.
-
-    Args:
-      config: the agent's options.
-
-    Raises:
-      ValueError: if the config names another ensemble.
-    """
+    """Raises ValueError if the config names another ensemble."""
     if config.ensemble_method != self.ensemble_method:
       raise ValueError(
           f'{type(self).__name__} takes a config with ensemble_method='

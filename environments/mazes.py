@@ -8,6 +8,7 @@ cell is the origin, as in D4RL. The layouts and the protocol are those of D4RL
 
 import collections
 import dataclasses
+import re
 from typing import Dict, List, Tuple
 
 import numpy as np
@@ -115,14 +116,7 @@ class Maze:
     return int(row) + self.start[0], int(column) + self.start[1]
 
   def shortest_path(self, source: Cell, target: Cell) -> List[Cell]:
-    """Returns a shortest path over free cells (breadth-first search).
-
-    Args:
-      source: a free cell.
-      target: a free cell.
-
-    Returns:
-      The cells from `source` to `target`, including both.
+    """Returns a shortest path over free cells, with both of its ends.
 
     Raises:
       ValueError: if a cell is not free, or no path connects them.
@@ -164,18 +158,12 @@ class Maze:
     """
     runs: Dict[Tuple[int, int], List[List[int]]] = collections.defaultdict(list)
     for i, row in enumerate(self.layout):
-      j = 0
-      while j < len(row):
-        first = j
-        while j < len(row) and row[j] == _WALL:
-          j += 1
-        if j > first:
-          blocks = runs[first, j]
-          if blocks and blocks[-1][1] == i:
-            blocks[-1][1] = i + 1
-          else:
-            blocks.append([i, i + 1])
-        j += 1
+      for run in re.finditer(f'{_WALL}+', row):
+        blocks = runs[run.span()]
+        if blocks and blocks[-1][1] == i:
+          blocks[-1][1] = i + 1
+        else:
+          blocks.append([i, i + 1])
     rectangles = []
     for (first, last), blocks in runs.items():
       for top, bottom in blocks:

@@ -54,12 +54,11 @@ class Task(NamedTuple):
 
 
 _EPISODE_STEPS = {'umaze': 700, 'medium': 1000, 'large': 1000}
-
 _TASKS = {
     f'pointmaze-{name}-{protocol}': Task(maze, protocol, _EPISODE_STEPS[name])
     for name, maze in mazes.MAZES.items() for protocol in ('play', 'diverse')}
-_TASKS['pointmaze-umaze'] = Task(
-    mazes.MAZES['umaze'], 'fixed', _EPISODE_STEPS['umaze'])
+_TASKS['pointmaze-umaze'] = _TASKS['pointmaze-umaze-play']._replace(
+    protocol='fixed')
 
 
 def task_names() -> List[str]:
@@ -68,13 +67,7 @@ def task_names() -> List[str]:
 
 
 def get_task(task_name: str) -> Task:
-  """Returns a task by its name.
-
-  Args:
-    task_name: for example 'pointmaze-umaze-diverse'.
-
-  Returns:
-    The task.
+  """Returns a task by its name, for example 'pointmaze-umaze-diverse'.
 
   Raises:
     ValueError: if there is no task of this name.
@@ -104,13 +97,9 @@ class PointMass:
     return self.observation()
 
   def step(self, force: np.ndarray) -> np.ndarray:
-    """Applies a force for one step.
+    """Applies a force `[2]` for one step; returns the next observation.
 
-    Args:
-      force: the force `[2]`, relative to full force; clipped to [-1, 1].
-
-    Returns:
-      The observation after the step.
+    The force is relative to full force and clipped to [-1, 1].
     """
     self._data.ctrl[:] = force
     mujoco.mj_step(self._model, self._data, _SUBSTEPS)
@@ -217,15 +206,11 @@ class PointMaze(dm_env.Environment):
           f'The action must be two finite numbers, but it is {action!r}.')
     observation = self._physics.step(action)
     self._steps += 1
-    if reaches(observation[:2], self._goal):
-      self._over = True
-      return dm_env.TimeStep(dm_env.StepType.LAST, np.float32(1),
-                             np.float32(0), observation)
-    if self._steps >= self._task.episode_steps:
-      self._over = True
-      return dm_env.truncation(np.float32(0), observation, np.float32(1))
-    return dm_env.TimeStep(dm_env.StepType.MID, np.float32(0),
-                           np.float32(1), observation)
+    solved = reaches(observation[:2], self._goal)
+    self._over = solved or self._steps >= self._task.episode_steps
+    return dm_env.TimeStep(
+        dm_env.StepType.LAST if self._over else dm_env.StepType.MID,
+        np.float32(solved), np.float32(not solved), observation)
 
   def observation_spec(self) -> specs.Array:
     return specs.Array((4,), np.float32, 'observation')
