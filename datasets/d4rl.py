@@ -25,12 +25,13 @@ from . import value_checks
 from .. import atomic_files
 
 _URL = 'http://rail.eecs.berkeley.edu/datasets/offline_rl/'
-# Rank of each field: 2 for vectors, 1 for scalars. `timeouts` may be missing.
-_RANKS = {'observations': 2, 'actions': 2, 'rewards': 1, 'terminals': 1,
-          'timeouts': 1}
+# `timeouts` may be missing.
+_LAYOUT = {
+    'observations': value_checks.VECTOR, 'actions': value_checks.VECTOR,
+    'rewards': value_checks.SCALAR, 'terminals': value_checks.FLAG,
+    'timeouts': value_checks.FLAG}
 # Bytes per chunk; must fit in h5py's chunk cache.
 _CHUNK_SIZE = 2**19
-_FLOATS = ('observations', 'actions', 'rewards')
 
 
 def path_of(task_name: str) -> str:
@@ -45,9 +46,6 @@ def find(task_name: str) -> str:
 
   The file is searched in `$D4RL_DATASET_DIR`, by default `~/.d4rl/datasets`,
   under the name that D4RL gives it when it downloads the file.
-
-  Args:
-    task_name: such as 'antmaze-large-diverse-v0'.
 
   Raises:
     ValueError: if D4RL has no such task.
@@ -77,27 +75,19 @@ class D4rlSource(steps_lib.Source):
   """
   kind = 'd4rl'
 
-  def __init__(
-      self,
-      path: str,
-      task_name: str = '',
-      episode_limit: Optional[int] = None,
-  ):
+  def __init__(self, path: str, task_name: str = '',
+               episode_limit: Optional[int] = None):
     """Initialises; nothing is read.
 
     Args:
       path: an HDF5 file.
-      task_name: such as 'antmaze-large-diverse-v0'; it decides the default of
-        `episode_limit`.
-      episode_limit: in steps, for files without `timeouts`.
-
-    Raises:
-      ValueError: if the episode limit is not positive.
+      task_name: it decides the default of `episode_limit`.
+      episode_limit: in steps, for files without `timeouts`; at least 1.
     """
     if episode_limit is not None and episode_limit < 1:
       raise ValueError(
           f'episode_limit={episode_limit}: it must be at least 1 step.')
-    self.name = path
+    super().__init__(path)
     self._task_name = task_name
     self._episode_limit = episode_limit
 
@@ -113,27 +103,27 @@ class D4rlSource(steps_lib.Source):
       watch = value_checks.Watch(path, 'actions', 'rewards')
       count, is_first, empty = 0, True, True
       for start in range(0, total, num_rows):
-        columns = {}
-        for name, field in fields.items():
-          column = hdf5.read(field, start, min(start + num_rows, total))
-          if _RANKS[name] == 1:
-            column = column.reshape(-1)
-          check = (value_checks.to_float if name in _FLOATS
-                   else value_checks.to_flags)
-          columns[name] = check(path, name, column, start)
+        stop = min(start + num_rows, total)
+        columns = {
+            name: value_checks.convert(
+                path, name, hdf5.read(field, start, stop), _LAYOUT[name], start)
+            for name, field in fields.items()}
         watch.check(columns['actions'], columns['rewards'])
         if limit is None:
           is_last = columns['timeouts'].copy()
         else:
           is_last, count = _cut_by_limit(columns['terminals'], limit, count)
-        if start + num_rows >= total:
-          is_last[-1] = True
+        is_last[-1] |= stop == total
         empty &= bool(is_last.all())
-        steps = _with_dummies(
+        terminal = columns['terminals'] & ~is_last
+        ends = terminal | is_last
+        yield _with_dummies(steps_lib.Steps(
             columns['observations'], columns['actions'], columns['rewards'],
-            columns['terminals'] & ~is_last, is_last, is_first)
-        is_first = steps.is_last[-1]
-        yield steps
+            discount=1 - terminal.astype(np.float32),
+            is_first=np.append(is_first, ends[:-1]),
+            is_last=is_last,
+            is_terminal=np.zeros(len(terminal), bool)))
+        is_first = ends[-1]
     if empty:
       raise ValueError(
           f'{path}: no transition is left of {total} rows: each of them has '
@@ -166,93 +156,59 @@ def write(blocks: Iterable[steps_lib.Steps], path: str):
     FileExistsError: if `path` exists.
     ValueError: if the steps are malformed, or a discount is neither 0 nor 1.
   """
-  with atomic_files.create(path, directory=False) as temporary:
-    with h5py.File(temporary, 'w') as file:
-      number, last = 0, None
-      for steps in itertools.chain(blocks, [None]):
-        if steps is not None:
-          value_checks.check_layout(path, steps._asdict(), steps_lib.RANKS)
-          if last is not None:
-            steps = steps_lib.concatenate([last, steps])
-          # The next block tells whether the last step ended its episode.
-          rows = slice(0, len(steps.reward) - 1)
-          last = steps.rows(slice(-1, None))
-        else:
-          steps, rows = last, slice(0, 1)
-        _append(path, file, steps, rows, number)
-        number += rows.stop
+  with (atomic_files.create(path, directory=False) as temporary,
+        h5py.File(temporary, 'w') as file):
+    number, parts = 0, []
+    for steps in itertools.chain(blocks, [None]):
+      if steps is not None:
+        value_checks.check_layout(path, steps._asdict(), steps_lib.LAYOUT)
+        parts.append(steps)
+      joined = steps_lib.concatenate(parts)
+      # The next block tells whether the last step ended its episode.
+      rows = len(joined.reward) - (steps is not None)
+      _append(file, joined, rows, number)
+      number += rows
+      parts = [joined.rows(slice(-1, None))]
 
 
-def _append(
-    path: str, file: h5py.File, steps: steps_lib.Steps, rows: slice,
-    number: int):
-  """Appends some rows of steps; the first step is number `number` of all."""
+def _append(file: h5py.File, steps: steps_lib.Steps, rows: int, number: int):
+  """Appends the first `rows` steps, the first of which is number `number`."""
   ends = np.append(steps.is_terminal[1:], False)
   terminal = (ends | (steps.discount == 0)) & ~steps.is_last
   bad = np.flatnonzero(
-      ((steps.discount != 1) & ~terminal & ~steps.is_last)[rows])
+      ((steps.discount != 1) & ~terminal & ~steps.is_last)[:rows])
   if bad.size:
     raise ValueError(
         f'the discount is {steps.discount[bad[0]]} at step {number + bad[0]}; '
         'D4RL\'s layout can hold 0 and 1 only.')
-  keep = ~steps.is_terminal[rows]
+  keep = ~steps.is_terminal[:rows]
   if len(steps.reward) == 1:  # The last step of the dataset.
     keep[:] = True
   for field, column in {
       'observations': steps.observation, 'actions': steps.action,
       'rewards': steps.reward, 'terminals': terminal,
       'timeouts': steps.is_last}.items():
-    column = column[rows][keep]
+    column = column[:rows][keep]
+    shape = column.shape[1:]
     if field not in file:
+      row_size = column.itemsize * int(np.prod(shape))
       file.create_dataset(
-          field, shape=(0,) + column.shape[1:], dtype=column.dtype,
-          maxshape=(None,) + column.shape[1:], compression='gzip',
-          chunks=(_rows_per_chunk(column),) + column.shape[1:])
+          field, shape=(0, *shape), dtype=column.dtype,
+          maxshape=(None, *shape), compression='gzip',
+          chunks=(max(1, _CHUNK_SIZE // row_size), *shape))
     size = len(file[field])
     file[field].resize(size + len(column), axis=0)
     file[field][size:] = column
 
 
-def _rows_per_chunk(column: np.ndarray) -> int:
-  return max(1, _CHUNK_SIZE // (
-      column.itemsize * int(np.prod(column.shape[1:]))))
-
-
-def _with_dummies(
-    observation: np.ndarray,
-    action: np.ndarray,
-    reward: np.ndarray,
-    terminal: np.ndarray,
-    is_last: np.ndarray,
-    is_first: bool,
-) -> steps_lib.Steps:
-  """Inserts a last step of zeros after each terminal row.
-
-  Args:
-    observation: `[T, O]` float32.
-    action: `[T, A]` float32.
-    reward: `[T]` float32.
-    terminal: `[T]` bool; excludes `is_last`.
-    is_last: `[T]` bool.
-    is_first: whether an episode begins in the first row.
-
-  Returns:
-    `[T + number of ends, ...]` steps.
-  """
-  after = np.flatnonzero(terminal) + 1
-
-  def insert(column: np.ndarray, value: float) -> np.ndarray:
-    return np.insert(column, after, value, axis=0) if len(after) else column
-
-  is_last = insert(is_last, True)
-  return steps_lib.Steps(
-      observation=insert(observation, 0),
-      action=insert(action, 0),
-      reward=insert(reward, 0),
-      discount=insert(1 - terminal.astype(np.float32), 0),
-      is_first=np.append(is_first, is_last[:-1]),
-      is_last=is_last,
-      is_terminal=insert(np.zeros(len(terminal), bool), True))
+def _with_dummies(steps: steps_lib.Steps) -> steps_lib.Steps:
+  """Inserts a step of zeros, last and terminal, after each discount 0."""
+  after = np.flatnonzero(steps.discount == 0) + 1
+  if not len(after):
+    return steps
+  return steps_lib.Steps(*(
+      np.insert(column, after, name in ('is_last', 'is_terminal'), axis=0)
+      for name, column in steps._asdict().items()))
 
 
 def _cut_by_limit(
@@ -288,14 +244,10 @@ def _cut_by_limit(
 
 def _fields(path: str, file: h5py.File) -> dict[str, h5py.Dataset]:
   """Returns the fields of a file after checking their layout."""
-  fields = {name: file.get(name) for name in _RANKS
-            if name != 'timeouts' or name in file}
-  missing = [name for name, field in fields.items()
-             if not isinstance(field, h5py.Dataset)]
-  if missing:
-    raise ValueError(
-        f'{path}: the field {missing[0]!r} is missing (a dataset at the root); '
-        f'found {", ".join(file) or "nothing"}. D4RL\'s layout has '
-        f'{", ".join(_RANKS)}; rename or add it.')
-  value_checks.check_layout(path, fields, _RANKS)
+  names = [name for name in _LAYOUT if name != 'timeouts' or name in file]
+  found = [name for name in file if isinstance(file.get(name), h5py.Dataset)]
+  value_checks.check_present(
+      path, names, found, "D4RL's layout (each field a dataset at the root)")
+  fields = {name: file[name] for name in names}
+  value_checks.check_layout(path, fields, _LAYOUT)
   return fields

@@ -10,7 +10,9 @@ import numpy as np
 from . import rewards
 from . import steps as steps_lib
 
-_SPLIT = re.compile(r'\[(\d+%?)?:(\d+%?)?\]')
+# An episode's number, or at most 100%.
+_BOUND = r'(\d+|\d?\d%|100%)?'
+_SPLIT = re.compile(rf'\[{_BOUND}:{_BOUND}\]')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,10 +110,6 @@ def summarise(
 def choose(options: DataOptions, episodes: Episodes) -> np.ndarray:
   """Returns the indices of the episodes to use, in ascending order.
 
-  Args:
-    options: which episodes to choose.
-    episodes: E episodes.
-
   Raises:
     ValueError: if there are fewer episodes than requested, or none is left.
   """
@@ -140,23 +138,13 @@ def choose(options: DataOptions, episodes: Episodes) -> np.ndarray:
   return chosen
 
 
-def _split_range(split: str, total: int) -> tuple[int, int]:
+def _split_range(split: str, total: int) -> list[int]:
   """Returns the first episode of a split and the one after its last."""
-  def to_index(bound: Optional[str], default: int) -> int:
-    if bound is None:
-      return default
-    if not bound.endswith('%'):
-      return int(bound)
-    percent = int(bound[:-1])
-    if percent > 100:
-      raise invalid
-    return percent * total // 100
-
-  invalid = ValueError(
-      f'split={split!r}: expected a range of episodes, such as '
-      "'[:80%]', '[80%:]', '[:100]' or '[100:200]'.")
   match = _SPLIT.fullmatch(split)
   if not match:
-    raise invalid
-  start, stop = match.groups()
-  return to_index(start, 0), to_index(stop, total)
+    raise ValueError(
+        f'split={split!r}: expected a range of episodes, such as '
+        "'[:80%]', '[80%:]', '[:100]' or '[100:200]'.")
+  return [
+      int(bound[:-1]) * total // 100 if bound.endswith('%') else int(bound)
+      for bound in (match[1] or '0', match[2] or str(total))]

@@ -19,13 +19,10 @@ _COLOR = '#0072B2'
 
 
 def find_maze(positions: np.ndarray) -> Optional[mazes.Maze]:
-  """Returns the maze that contains the positions, or None.
+  """Returns the maze that contains positions `[P, 2]`, or None.
 
   If several mazes do, the result is the one with the largest share of visited
   cells.
-
-  Args:
-    positions: `[P, 2]`, in units of length.
   """
   # A resolution of half a unit is sufficient: a cell has four units.
   cells, counts = np.unique(
@@ -48,16 +45,10 @@ def draw(
     episodes: data_options.Episodes,
     positions: Optional[np.ndarray] = None,
 ) -> None:
-  """Draws a dataset.
-
-  Args:
-    path: the PNG file, which must not exist.
-    title: the picture's title.
-    episodes: E episodes.
-    positions: `[P, 2]`, in units of length; drawn if given.
+  """Draws episodes and, if given, positions `[P, 2]` in units of length.
 
   Raises:
-    FileExistsError: if `path` exists.
+    FileExistsError: if `path`, the PNG file, exists.
   """
   number = 2 if positions is None else 3
   figure = figure_lib.Figure(figsize=(4.2 * number, 4), layout='constrained')

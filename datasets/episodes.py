@@ -15,9 +15,8 @@ from . import value_checks
 # An episode of S steps: columns `[S, ...]` of any real type, named as the
 # fields of `Steps` except `is_first` and `is_last`, which follow from S.
 Episode = dict[str, np.ndarray]
-_COLUMNS = ('observation', 'action', 'reward', 'discount', 'is_terminal')
 # Names of the columns in messages.
-NAMES = {name: name for name in (*_COLUMNS, 'is_last')}
+NAMES = {name: name for name in steps_lib.LAYOUT}
 
 
 def leaves(name: str, tree: Any) -> Iterator[tuple[str, Any]]:
@@ -25,10 +24,6 @@ def leaves(name: str, tree: Any) -> Iterator[tuple[str, Any]]:
 
   The order is depth first, by the sorted keys of mappings and the indices of
   tuples. HDF5 groups that store tuples have the keys `_index_0`, ...
-
-  Args:
-    name: name of the structure.
-    tree: nested mappings and tuples.
 
   Yields:
     The path of each leaf, such as 'observation/joints/angle', and the leaf.
@@ -44,34 +39,6 @@ def leaves(name: str, tree: Any) -> Iterator[tuple[str, Any]]:
       yield from leaves(f'{name}/{index}', value)
   else:
     yield name, tree
-
-
-def check_leaf(source: str, name: str, shape: Sequence[Any], dtype: np.dtype):
-  """Checks that a leaf can be part of a flat vector.
-
-  Args:
-    source: name of the dataset, for messages.
-    name: the leaf's path.
-    shape: the leaf's shape, steps first.
-    dtype: the leaf's type.
-
-  Raises:
-    ValueError: if the leaf is a scalar or holds strings or images. Images have
-      three dimensions per step, or two of type uint8.
-  """
-  if dtype.kind not in 'fiub':
-    raise ValueError(
-        f'{source}: field {name!r} has the type {dtype}: strings, and images '
-        'encoded as strings, cannot be flattened to numbers. Leave it out of '
-        'the data.')
-  if len(shape) > 3 or (len(shape) == 3 and dtype == np.uint8):
-    raise ValueError(
-        f'{source}: field {name!r} has the shape {tuple(shape)} and the type '
-        f'{dtype} (steps first): images are not supported. Leave it out of the '
-        'data.')
-  if not shape:
-    raise ValueError(
-        f'{source}: field {name!r} is a scalar; expected one row per step.')
 
 
 def flatten(source: str, name: str, tree: Any) -> np.ndarray:
@@ -91,7 +58,7 @@ def flatten(source: str, name: str, tree: Any) -> np.ndarray:
   columns = []
   for path, column in leaves(name, tree):
     column = np.asarray(column)
-    check_leaf(source, path, column.shape, column.dtype)
+    value_checks.check_numbers(source, path, column.shape, column.dtype)
     columns.append(column.reshape(len(column), int(
         np.prod(column.shape[1:]))))
     if len(column) != len(columns[0]):
@@ -136,17 +103,13 @@ def blocks(
         raise ValueError(
             f'{source}: episode {index}: observations and actions have the '
             f'sizes {found}, but {sizes} before; all need the same.')
-    columns = {
-        name: np.concatenate([episode[name] for episode in members])
-        for name in members[0]}
-    last = np.cumsum([len(episode['reward']) for episode in members]) - 1
     try:
-      steps = _convert(source, columns, last, names)
+      steps = _join(source, members, names)
       watch.check(steps.action, steps.reward)
     except ValueError:
       for index, episode in enumerate(members, number):  # Find the episode.
         place = f'{source}: episode {index}'
-        steps = _convert(place, episode, [len(episode['reward']) - 1], names)
+        steps = _join(place, [episode], names)
         value_checks.Watch(place, names['action'], names['reward']).check(
             steps.action, steps.reward)
       raise
@@ -155,17 +118,19 @@ def blocks(
   watch.finish()
 
 
-def _convert(
-    source: str, columns: Episode, last: Any, names: Mapping[str, str],
+def _join(
+    source: str, members: Sequence[Episode], names: Mapping[str, str],
 ) -> steps_lib.Steps:
-  """Returns joined episodes that end at `last` as steps with valid values."""
+  """Returns consecutive episodes as steps with valid values."""
   columns = {
-      name: (value_checks.to_flags if name.startswith('is_') else
-             value_checks.to_float)(source, names[name], column)
-      for name, column in columns.items()}
-  is_last = columns.pop('is_last', np.zeros(len(columns['reward']), bool))
-  is_last = is_last.copy()
-  is_last[last] = True
+      name: value_checks.convert(
+          source, names[name],
+          np.concatenate([episode[name] for episode in members]),
+          steps_lib.LAYOUT[name])
+      for name in members[0]}
+  is_last = columns.pop(
+      'is_last', np.zeros(len(columns['reward']), bool)).copy()
+  is_last[np.cumsum([len(episode['reward']) for episode in members]) - 1] = True
   bad = np.flatnonzero(columns['is_terminal'] & ~is_last)
   if bad.size:
     raise ValueError(
@@ -194,7 +159,7 @@ class EpisodesSource(steps_lib.Source):
   kind = 'episodes'
 
   def __init__(self, steps: steps_lib.Steps, name: str):
-    self.name = name
+    super().__init__(name)
     self._steps = steps
 
   def blocks(self, num_rows: int = 100_000) -> Iterator[steps_lib.Steps]:
@@ -258,17 +223,13 @@ def to_episode(
     ValueError: if the episode is not valid.
   """
   fields = ('observations', 'actions', 'rewards', terminated)
-  missing = [field for field in fields if field not in episode]
-  if missing:
-    raise ValueError(
-        f'{place}: the field {missing[0]!r} is missing; found '
-        f'{", ".join(map(str, episode)) or "nothing"}. An episode has '
-        f'{", ".join(fields)}.')
+  value_checks.check_present(place, fields, episode, 'An episode')
   observation, action = (
       flatten(place, field, episode[field])
       for field in ('observations', 'actions'))
   reward = np.asarray(episode['rewards'])
-  value_checks.check_layout(place, {'rewards': reward}, {'rewards': 1})
+  value_checks.check_layout(place, {'rewards': reward},
+                            {'rewards': value_checks.SCALAR})
   length = len(reward)
   if len(action) != length or len(observation) not in (length, length + 1):
     raise ValueError(
@@ -280,7 +241,7 @@ def to_episode(
     raise ValueError(
         f'{place}: field {terminated!r} has the shape {ends.shape}; expected a '
         f'bool, or one per action, ({length},).')
-  ends = value_checks.to_flags(place, terminated, ends.reshape(-1))
+  ends = value_checks.convert(place, terminated, ends, value_checks.FLAG)
   if ends[:-1].any():
     raise ValueError(
         f'{place}: field {terminated!r} is set at '

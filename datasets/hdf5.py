@@ -24,13 +24,7 @@ _GZIP, _SHUFFLE = 1, 2
 
 @contextlib.contextmanager
 def open_file(path: str) -> Iterator[h5py.File]:
-  """Opens a file for reading.
-
-  Args:
-    path: an HDF5 file.
-
-  Yields:
-    The file. An OSError while it is open means that the file is damaged.
+  """Opens a file for reading; an OSError while it is open means damage.
 
   Raises:
     FileNotFoundError: if there is no such file.
@@ -39,15 +33,12 @@ def open_file(path: str) -> Iterator[h5py.File]:
   if not os.path.isfile(path):
     raise FileNotFoundError(
         f'{path}: there is no such dataset file; check --dataset.')
-  if os.path.getsize(path) == 0:
-    raise ValueError(
-        f'{path}: the file is empty (0 bytes); download or make it again.')
   if not h5py.is_hdf5(path):
     with open(path, 'rb') as file:
       start = file.read(16)
     raise ValueError(
-        f'{path}: not an HDF5 file, it begins with {start!r}. Download or make '
-        'it again.')
+        f'{path}: not an HDF5 file, it has {os.path.getsize(path)} bytes and '
+        f'begins with {start!r}. Download or make it again.')
   try:
     with h5py.File(path, 'r') as file:
       yield file
@@ -61,15 +52,7 @@ def open_file(path: str) -> Iterator[h5py.File]:
 def read(
     field: h5py.Dataset, start: int = 0, stop: Optional[int] = None,
 ) -> np.ndarray:
-  """Reads rows of a field.
-
-  Args:
-    field: a field of T rows.
-    start: the first row.
-    stop: the row after the last one, at most T; T by default.
-
-  Returns:
-    An array equal to `field[start:stop]`.
+  """Returns `field[start:stop]`; `stop` is at most the number of rows.
 
   Raises:
     OSError: if the file is damaged, naming the field.

@@ -8,10 +8,11 @@ returns and lengths of the episodes, and warnings. The picture shows returns,
 lengths and, for mazes, the positions.
 """
 
+import collections
 import logging
 import os
 import re
-from typing import Dict, List, Optional, Sequence
+from typing import Counter, List, Optional, Sequence
 
 from absl import app
 from absl import flags
@@ -51,21 +52,13 @@ class Report:
   """
 
   def __init__(self, source: steps_lib.Source):
-    """Reads a dataset once, block by block.
-
-    Args:
-      source: the dataset.
-
-    Raises:
-      FileNotFoundError: if there is no such dataset.
-      ValueError: if it is not valid.
-    """
+    """Reads a dataset once, block by block; errors are those of `blocks`."""
     self.name, self.kind = source.name, source.kind
     self.num_ended = self.num_cut_off = 0
     self.observation = moments.Moments()
     self.action = moments.Moments()
     self.reward = moments.Moments()
-    self.rewards: Dict[float, int] = {}
+    self.rewards: Counter[float] = collections.Counter()
     self.positions: Optional[np.ndarray] = None
     self._listed, self._stride = True, 1
     with _Warnings(source.name) as logged:
@@ -84,13 +77,11 @@ class Report:
     self.num_ended += np.count_nonzero(steps.discount[taken] == 0)
     self.num_cut_off += np.count_nonzero(steps.is_last & ~steps.is_terminal)
     if self._listed:
-      for value, count in zip(*np.unique(
-          steps.reward[taken], return_counts=True)):
-        self.rewards[float(value)] = (
-            self.rewards.get(float(value), 0) + int(count))
+      values, counts = np.unique(steps.reward[taken], return_counts=True)
+      self.rewards.update(dict(zip(values.tolist(), counts.tolist())))
       self._listed = len(self.rewards) <= _MAX_REWARDS
       if not self._listed:
-        self.rewards = {}
+        self.rewards.clear()
     positions = [steps.observation[real][::self._stride, :2]]
     if self.positions is not None:
       positions.insert(0, self.positions)
@@ -195,13 +186,10 @@ def _table_row(columns: moments.Moments, which: slice) -> str:
 
 
 def draw(report: Report, path: str, task_name: str = '') -> None:
-  """Draws returns, lengths and, for mazes, positions.
+  """Draws returns, lengths and, for mazes, positions to a new PNG file.
 
-  Args:
-    report: the statistics of a dataset.
-    path: the PNG file, which must not exist.
-    task_name: the dataset counts as that of a maze if this name, or the name of
-      the source, contains 'maze'.
+  A dataset counts as that of a maze if `task_name`, or the name of the source,
+  contains 'maze'.
 
   Raises:
     FileExistsError: if `path` exists.

@@ -54,20 +54,12 @@ def transition_blocks(
   The dataset is read twice if `split`, `num_episodes`, `top_fraction` or the
   transform 'normalize_return' is set, because these depend on all episodes.
 
-  Args:
-    source: the dataset.
-    task_name: see `load`.
-    options: see `load`.
-    discount: see `load`.
-    num_rows: approximate number of rows per block, see `Source.blocks`.
+  Arguments and errors are those of `load`; `num_rows` is the approximate number
+  of rows per block, see `Source.blocks`.
 
   Yields:
     Blocks `[K, ...]`, K > 0. Concatenated they equal what `load` returns, bit
     by bit.
-
-  Raises:
-    FileNotFoundError: see `load`.
-    ValueError: see `load`.
   """
   return _transitions(
       lambda: source.blocks(num_rows), task_name, options, discount)
@@ -95,8 +87,7 @@ def _transitions(
   if options.selects_episodes:
     blocks = _keep_episodes(blocks, chosen)
 
-  empty = True
-  steps = None
+  empty, steps = True, None
   for block in itertools.chain(blocks, [None]):
     if steps is not None:
       transitions = steps_lib.to_transitions(

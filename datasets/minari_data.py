@@ -36,16 +36,8 @@ def file_of(path: str) -> str | None:
 
 
 class MinariSource(steps_lib.Source):
-  """A Minari dataset; nested spaces are flattened as by `episodes.leaves`."""
+  """A file `main_data.hdf5`; spaces are flattened as by `episodes.leaves`."""
   kind = 'minari'
-
-  def __init__(self, path: str):
-    """Initialises; nothing is read.
-
-    Args:
-      path: the file `main_data.hdf5`.
-    """
-    self.name = path
 
   def blocks(self, num_rows: int = 100_000) -> Iterator[steps_lib.Steps]:
     """See the base class. Blocks consist of whole episodes."""

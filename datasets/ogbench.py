@@ -20,12 +20,13 @@ from typing import Iterator, Optional, Sequence
 
 import numpy as np
 
-from . import episodes as episodes_lib
 from . import steps as steps_lib
 from . import value_checks
 
-_RANKS = {'observations': 2, 'actions': 2, 'terminals': 1, 'rewards': 1,
-          'masks': 1, 'qpos': 2}
+_LAYOUT = {
+    'observations': value_checks.VECTOR, 'actions': value_checks.VECTOR,
+    'terminals': value_checks.FLAG, 'rewards': value_checks.SCALAR,
+    'masks': value_checks.FLAG, 'qpos': value_checks.VECTOR}
 
 
 class OgbenchSource(steps_lib.Source):
@@ -41,7 +42,7 @@ class OgbenchSource(steps_lib.Source):
         read. The position is the start of `qpos`, or of the observation if
         there is no `qpos`. A point mass has a position of two columns.
     """
-    self.name = path
+    super().__init__(path)
     self._goal = goal
 
   def blocks(self, num_rows: int = 100_000) -> Iterator[steps_lib.Steps]:
@@ -52,14 +53,10 @@ class OgbenchSource(steps_lib.Source):
     watch = value_checks.Watch(path, 'actions', 'rewards')
     is_first = True
     for start in range(0, total, num_rows):
-      columns = {}
-      for name, field in fields.items():
-        column = field[start:start + num_rows]
-        if _RANKS[name] == 1:
-          column = column.reshape(-1)
-        check = (value_checks.to_flags if name in ('terminals', 'masks')
-                 else value_checks.to_float)
-        columns[name] = check(path, name, column, start)
+      columns = {
+          name: value_checks.convert(
+              path, name, field[start:start + num_rows], _LAYOUT[name], start)
+          for name, field in fields.items()}
       is_last = columns['terminals'].copy()
       is_last[-1] |= start + num_rows >= total
       if self._goal is not None:
@@ -74,10 +71,7 @@ class OgbenchSource(steps_lib.Source):
             'masks', np.ones(len(reward))).astype(np.float32)
       watch.check(columns['actions'], reward)
       yield steps_lib.Steps(
-          observation=columns['observations'],
-          action=columns['actions'],
-          reward=reward,
-          discount=discount,
+          columns['observations'], columns['actions'], reward, discount,
           is_first=np.append(is_first, is_last[:-1]),
           is_last=is_last,
           is_terminal=np.zeros(len(reward), bool))
@@ -95,9 +89,7 @@ class OgbenchSource(steps_lib.Source):
       wanted = _wanted(path, file.files, self._goal is not None)
       with _naming_damage(path):
         fields = {name: file[name] for name in wanted}
-    for name, field in fields.items():
-      episodes_lib.check_leaf(path, name, field.shape, field.dtype)
-    value_checks.check_layout(path, fields, _RANKS)
+    value_checks.check_layout(path, fields, _LAYOUT)
     position = fields.get('qpos', fields['observations'])
     tolerance = 1. if position.shape[1] == 2 else .5
     if 'qpos' in fields:
@@ -122,18 +114,9 @@ def _naming_damage(path: str) -> Iterator[None]:
 
 
 def _wanted(path: str, present: list[str], has_goal: bool) -> list[str]:
-  """Returns the names of the fields to read.
-
-  Raises:
-    ValueError: if one is missing.
-  """
+  """Returns the names of the fields to read; raises if one is missing."""
   wanted = ['observations', 'actions', 'terminals']
-  for name in wanted:
-    if name not in present:
-      raise ValueError(
-          f'{path}: the field {name!r} is missing; found '
-          f'{", ".join(present) or "nothing"}. OGBench\'s files have '
-          f'{", ".join(wanted)}.')
+  value_checks.check_present(path, wanted, present, "OGBench's layout")
   if not has_goal and 'rewards' not in present:
     raise ValueError(
         f'{path}: there is no field \'rewards\', as in OGBench\'s data for '
@@ -144,11 +127,7 @@ def _wanted(path: str, present: list[str], has_goal: bool) -> list[str]:
 
 
 def parse_goal(flag: Optional[Sequence[str]]) -> Optional[tuple[float, float]]:
-  """Returns the goal that the flag `--dataset_goal=X,Y` names, if any.
-
-  Raises:
-    ValueError: if the flag's value is not two numbers.
-  """
+  """Returns the goal that `--dataset_goal=X,Y` names, if any, or raises."""
   if flag is None:
     return None
   try:

@@ -26,9 +26,10 @@ shows that path, a policy must combine several, and behaviour cloning stops at
 other goals.
 """
 
+import contextlib
 import functools
 import os
-from typing import Dict, List, Sequence, Tuple
+from typing import Dict, Sequence, Tuple
 
 from absl import app
 from absl import flags
@@ -128,14 +129,6 @@ def _collect_episode(task: pointmaze.Task, physics: pointmaze.PointMass,
   }
 
 
-def _validated(task_name: str, num_transitions: int) -> pointmaze.Task:
-  """Returns the task, after checking both arguments."""
-  if num_transitions < 1:
-    raise ValueError(f'num_transitions must be at least 1, found '
-                     f'{num_transitions}.')
-  return pointmaze.get_task(task_name)
-
-
 def generate(task_name: str, num_transitions: int = NUM_TRANSITIONS,
              seed: int = 0) -> Dict[str, np.ndarray]:
   """Returns a dataset; the same arguments give the same data.
@@ -155,35 +148,29 @@ def generate(task_name: str, num_transitions: int = NUM_TRANSITIONS,
   Raises:
     ValueError: if there is no such task or `num_transitions` is below 1.
   """
-  task = _validated(task_name, num_transitions)
+  if num_transitions < 1:
+    raise ValueError(
+        f'num_transitions must be at least 1, found {num_transitions}.')
+  task = pointmaze.get_task(task_name)
   rng = np.random.default_rng(seed)
   physics = pointmaze.PointMass(task.maze)
   limit = EPISODE_STEPS[task.maze.name]
-  episodes: List[Dict[str, np.ndarray]] = []
-  missing = num_transitions
   # `disable=None` shows the bar on terminals only.
-  with tqdm.tqdm(total=num_transitions, desc=task_name, unit='step',
-                 disable=None) as bar:
-    while missing:
-      steps = min(limit, missing)
-      episodes.append(_collect_episode(task, physics, rng, steps))
-      missing -= steps
-      bar.update(steps)
+  episodes = [
+      _collect_episode(task, physics, rng, min(limit, num_transitions - first))
+      for first in tqdm.trange(
+          0, num_transitions, limit, desc=task_name, unit='episode',
+          disable=None)]
   return {name: np.concatenate([e[name] for e in episodes])
           for name in episodes[0]}
 
 
 def dataset_path(task_name: str, num_transitions: int = NUM_TRANSITIONS,
                  seed: int = 0) -> str:
-  """Returns the path of a task's dataset, which may not exist yet.
+  """Returns the path of a dataset that `ensure` writes.
 
-  Args:
-    task_name: one of `pointmaze.task_names()`.
-    num_transitions: number of rows.
-    seed: see `generate`.
-
-  Returns:
-    A path in `$ACME_MSG_DATA_DIR`, by default `~/.acme_msg/datasets`.
+  The folder is `$ACME_MSG_DATA_DIR`, by default `~/.acme_msg/datasets`. The
+  arguments are those of `generate`.
 
   Raises:
     ValueError: if there is no such task.
@@ -197,52 +184,38 @@ def dataset_path(task_name: str, num_transitions: int = NUM_TRANSITIONS,
 
 def write(path: str, task_name: str, num_transitions: int = NUM_TRANSITIONS,
           seed: int = 0) -> None:
-  """Writes a dataset to a new HDF5 file in D4RL's layout.
+  """Writes what `generate` returns to a new HDF5 file in D4RL's layout.
 
-  Args:
-    path: the file; missing parent directories are made.
-    task_name: one of `pointmaze.task_names()`.
-    num_transitions: number of rows.
-    seed: see `generate`.
+  Missing parent directories of `path` are made.
 
   Raises:
     FileExistsError: if the file exists; it is left as it is.
-    ValueError: if there is no such task or `num_transitions` is below 1.
+    ValueError: see `generate`.
   """
-  task = _validated(task_name, num_transitions)
-  with atomic_files.create(path, directory=False) as temporary:
-    arrays = generate(task_name, num_transitions, seed)
-    with h5py.File(temporary, 'w') as file:
-      for name, array in arrays.items():
-        file.create_dataset(name, data=array, compression='gzip')
-      file['metadata/task_name'] = task_name
-      file['metadata/seed'] = seed
-      file['metadata/generator_version'] = VERSION
-      file['metadata/evaluation_goal'] = task.maze.to_xy(
-          task.maze.evaluation_goal)
+  atomic_files.check_free(path)  # Before the work.
+  arrays = generate(task_name, num_transitions, seed)
+  maze = pointmaze.get_task(task_name).maze
+  with (atomic_files.create(path, directory=False) as temporary,
+        h5py.File(temporary, 'w') as file):
+    for name, array in arrays.items():
+      file.create_dataset(name, data=array, compression='gzip')
+    file['metadata/task_name'] = task_name
+    file['metadata/seed'] = seed
+    file['metadata/generator_version'] = VERSION
+    file['metadata/evaluation_goal'] = maze.to_xy(maze.evaluation_goal)
 
 
 def ensure(task_name: str, num_transitions: int = NUM_TRANSITIONS,
            seed: int = 0) -> str:
-  """Writes the dataset of a task unless its file exists; returns the path.
+  """Writes the dataset at `dataset_path` unless it exists; returns the path.
 
-  Args:
-    task_name: one of `pointmaze.task_names()`.
-    num_transitions: number of rows.
-    seed: see `generate`.
-
-  Returns:
-    The path, see `dataset_path`.
-
-  Raises:
-    ValueError: if there is no such task or `num_transitions` is below 1.
+  Arguments and errors are those of `generate`.
   """
   path = dataset_path(task_name, num_transitions, seed)
   if not os.path.exists(path):
-    try:
+    # Another process may write the same content first.
+    with contextlib.suppress(FileExistsError):
       write(path, task_name, num_transitions, seed)
-    except FileExistsError:
-      pass  # Another process has written the same content.
   return path
 
 

@@ -10,14 +10,9 @@ NAMES = ('auto', 'none', 'antmaze', 'subtract_one', 'normalize_return')
 def resolve(name: str, task_name: str) -> str:
   """Replaces 'auto' by the transform of a task.
 
-  Args:
-    name: one of `NAMES`.
-    task_name: such as 'antmaze-large-diverse-v0'.
-
-  Returns:
-    'antmaze' for AntMaze and the embedded point mazes, which have the same
-    sparse 0/1 rewards, and else 'none', as in the reference implementation
-    (docs/msg.md 8.2).
+  It is 'antmaze' for AntMaze and the embedded point mazes, which have the same
+  sparse 0/1 rewards, and else 'none', as in the reference implementation
+  (docs/msg.md 8.2).
 
   Raises:
     ValueError: if there is no such transform.

@@ -53,7 +53,7 @@ def _episodes_of(
   # Parts of the episode that continues in the next block.
   open_parts: List[steps_lib.Steps] = []
   for steps in blocks:
-    value_checks.check_layout(path, steps._asdict(), steps_lib.RANKS)
+    value_checks.check_layout(path, steps._asdict(), steps_lib.LAYOUT)
     if not open_parts and not steps.is_first[0]:
       raise ValueError(
           f'{path}: the first step to write is not the first of an episode '
@@ -72,7 +72,7 @@ def _write_files(path: str, blocks: Iterable[steps_lib.Steps], folder: str):
   """Writes the files of a dataset and TFDS's description of them."""
   writer, serializer, features = None, None, None
   shard_lengths: List[int] = []
-  rows, size = _STEPS_PER_FILE, 0
+  rows = _STEPS_PER_FILE
   part = os.path.join(folder, 'part-{:05d}')
   for episode in _episodes_of(path, blocks):
     if serializer is None:
@@ -93,8 +93,8 @@ def _write_files(path: str, blocks: Iterable[steps_lib.Steps], folder: str):
     shard_lengths[-1] += 1
     rows += len(episode.reward)
   writer.close()
+  size = sum(entry.stat().st_size for entry in os.scandir(folder))
   for index in range(len(shard_lengths)):
-    size += os.path.getsize(part.format(index))
     os.rename(part.format(index), os.path.join(folder, _FILE_NAME.format(
         split=_SPLIT, index=index, number=len(shard_lengths))))
   tfds.folder_dataset.write_metadata(
@@ -113,9 +113,6 @@ class RldsSource(steps_lib.Source):
   of `Steps` are read.
   """
   kind = 'rlds'
-
-  def __init__(self, path: str):
-    self.name = path
 
   def blocks(self, num_rows: int = 100_000) -> Iterator[steps_lib.Steps]:
     """See the base class. Blocks consist of whole episodes."""
@@ -164,15 +161,12 @@ def _read_episodes(path: str) -> Iterator[episodes_lib.Episode]:
   """Reads the records of a dataset after checking its layout."""
   info, split = _info(path)
   specs = info.features.get_serialized_info().get('steps', {})
-  missing = [name for name in steps_lib.RANKS if name not in specs]
-  if missing:
-    raise ValueError(
-        f'{path}: the field \'steps/{missing[0]}\' is missing; found '
-        f'{", ".join(specs) or "no steps"}. RLDS has '
-        f'{", ".join(steps_lib.RANKS)}.')
-  specs = {name: specs[name] for name in steps_lib.RANKS}
-  for name in specs:
-    _check_specs(path, f'steps/{name}', specs[name])
+  value_checks.check_present(
+      path, [f'steps/{name}' for name in steps_lib.LAYOUT],
+      [f'steps/{name}' for name in specs], 'RLDS')
+  specs = {name: specs[name] for name in steps_lib.LAYOUT}
+  for name, kind in steps_lib.LAYOUT.items():
+    _check_specs(path, f'steps/{name}', specs[name], kind)
   # Parses a record at once. TFDS's own reader goes step by step and takes
   # twenty times as long.
   parser = example_parser.ExampleParser({'steps': specs})
@@ -186,8 +180,8 @@ def _read_episodes(path: str) -> Iterator[episodes_lib.Episode]:
       steps = example['steps']
       episode = {
           name: episodes_lib.flatten(path, f'steps/{name}', steps[name])
-          if rank == 2 else steps[name].reshape(-1)
-          for name, rank in steps_lib.RANKS.items()}
+          if kind == value_checks.VECTOR else steps[name].reshape(-1)
+          for name, kind in steps_lib.LAYOUT.items()}
       is_first = episode.pop('is_first')
       episode['is_last'] = episode['is_last'] != 0
       episode['is_last'][:-1] |= is_first[1:] != 0
@@ -223,17 +217,17 @@ def _info(path: str) -> tuple[tfds.core.DatasetInfo, tfds.core.SplitInfo]:
   return info, info.splits[_SPLIT if _SPLIT in splits else splits[0]]
 
 
-def _check_specs(path: str, name: str, specs: Any):
+def _check_specs(path: str, name: str, specs: Any, kind: str):
   """Checks shapes and types of a field of steps, which may be nested."""
-  rank = steps_lib.RANKS[name.split('/')[-1]]
   for leaf, spec in episodes_lib.leaves(name, specs):
-    episodes_lib.check_leaf(
+    value_checks.check_numbers(
         path, leaf, spec.shape, np.dtype(spec.tf_dtype.as_numpy_dtype))
     if None in spec.shape[1:]:
       raise ValueError(
           f'{path}: field {leaf!r} has the shape {spec.shape} (steps first), '
           'which varies; vectors of one size are needed.')
-    if rank == 1 and (leaf != name or spec.shape[1:] not in ((), (1,))):
+    if kind != value_checks.VECTOR and (
+        leaf != name or spec.shape[1:] not in ((), (1,))):
       raise ValueError(
           f'{path}: field {leaf!r} has the shape {spec.shape} (steps first); '
           'expected a scalar per step.')

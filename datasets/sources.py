@@ -89,13 +89,12 @@ def find(
     raise ValueError(
         f'--dataset={dataset!r}: {path} looks like {_KINDS[kind]}, not like '
         f'{_KINDS[prefix]}; leave out the prefix, or name another path.')
-  if goal is not None and kind != 'ogbench':
-    raise ValueError(
-        f'a goal is for OGBench\'s mazes only, but {path} is {_KINDS[kind]}.')
-  if episode_limit is not None and kind != 'd4rl':
-    raise ValueError(
-        'an episode limit is for D4RL\'s files without timeouts only, but '
-        f'{path} is {_KINDS[kind]}.')
+  for value, of, rule in (
+      (goal, 'ogbench', 'a goal is for OGBench\'s mazes'),
+      (episode_limit, 'd4rl',
+       'an episode limit is for D4RL\'s files without timeouts')):
+    if value is not None and kind != of:
+      raise ValueError(f'{rule} only, but {path} is {_KINDS[kind]}.')
   if kind == 'd4rl':
     known = task_name or (name if name in d4rl_tasks.FILES else '')
     return d4rl.D4rlSource(path, known, episode_limit)

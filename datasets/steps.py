@@ -7,6 +7,8 @@ from typing import Iterable, Iterator, NamedTuple
 from acme import types
 import numpy as np
 
+from . import value_checks
+
 
 class Steps(NamedTuple):
   """Consecutive episodes in the form of RLDS; docs/msg.md 8.1.
@@ -38,9 +40,12 @@ class Steps(NamedTuple):
     return Steps(*(column[index] for column in self))
 
 
-# Rank of each field: 2 for vectors, 1 for scalars.
-RANKS = {name: 2 if name in ('observation', 'action') else 1
-         for name in Steps._fields}
+# See `value_checks`.
+LAYOUT = {
+    'observation': value_checks.VECTOR, 'action': value_checks.VECTOR,
+    'reward': value_checks.SCALAR, 'discount': value_checks.SCALAR,
+    'is_first': value_checks.FLAG, 'is_last': value_checks.FLAG,
+    'is_terminal': value_checks.FLAG}
 
 
 class Source(abc.ABC):
@@ -50,8 +55,11 @@ class Source(abc.ABC):
     name: a path or an identifier, for messages.
     kind: the format, such as 'd4rl'.
   """
-  name: str
   kind: str
+
+  def __init__(self, name: str):
+    """Initialises; nothing is read."""
+    self.name = name
 
   @abc.abstractmethod
   def blocks(self, num_rows: int = 100_000) -> Iterator[Steps]:

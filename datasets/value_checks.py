@@ -1,6 +1,9 @@
-"""Checks of the values in a dataset, with messages that name the place."""
+"""Checks of the values in a dataset, with messages that name the place.
 
-from typing import Any, Mapping
+The arguments `source` and `name` are what messages call the file and the field.
+"""
+
+from typing import Any, Collection, Iterable, Mapping, Sequence
 
 from absl import logging
 import numpy as np
@@ -10,40 +13,74 @@ import numpy as np
 # ones were recorded in another unit and would silently spoil the policy.
 ACTION_TOLERANCE = 0.01
 
+# A layout gives one of these for each field: `[T, size]` numbers, `[T]` numbers
+# or `[T]` zeros and ones. `[T, 1]` is also accepted for `[T]`, as by D4RL.
+VECTOR, SCALAR, FLAG = 'vector', 'scalar', 'flag'
+
+
+def check_present(
+    source: str, wanted: Iterable[str], found: Collection[str], layout: str):
+  """Raises ValueError, naming the field, if a wanted field is not found."""
+  for name in wanted:
+    if name not in found:
+      raise ValueError(
+          f'{source}: the field {name!r} is missing; found '
+          f'{", ".join(map(str, found)) or "nothing"}. {layout} has '
+          f'{", ".join(wanted)}; rename or add it.')
+
+
+def check_numbers(
+    source: str, name: str, shape: Sequence[Any], dtype: np.dtype):
+  """Checks that a column, steps first, holds one row of numbers per step.
+
+  Raises:
+    ValueError: if the column is a scalar or holds strings or images. Images
+      have three dimensions per step, or two of type uint8.
+  """
+  if dtype.kind not in 'fiub':
+    raise ValueError(
+        f'{source}: field {name!r} has the type {dtype}, not a real number '
+        'type; store numbers as float32 (or bool for flags), and leave strings '
+        'out of the data.')
+  if not shape:
+    raise ValueError(
+        f'{source}: field {name!r} has the shape (), expected [T] or [T, size] '
+        '(one row per step).')
+  if len(shape) > 3 or (len(shape) == 3 and dtype == np.uint8):
+    raise ValueError(
+        f'{source}: field {name!r} has the shape {tuple(shape)} and the type '
+        f'{dtype}, expected [T, size]: images are not supported. Leave it out '
+        'of the data.')
+
 
 def check_layout(
-    source: str, columns: Mapping[str, Any], ranks: Mapping[str, int]):
-  """Checks ranks, lengths and types without reading values.
+    source: str, columns: Mapping[str, Any], layout: Mapping[str, str]):
+  """Checks shapes, lengths and types without reading values.
 
   Args:
-    source: name of the file, for messages.
+    source: the file.
     columns: anything with `shape` and `dtype`, by field name.
-    ranks: by field name, 2 for vectors `[T, size]` and 1 for scalars `[T]`;
-      `[T, 1]` is also accepted for scalars, as by D4RL.
+    layout: `VECTOR`, `SCALAR` or `FLAG`, by field name.
 
   Raises:
     ValueError: naming the field, what was found and what to do.
   """
   for name, column in columns.items():
-    shape, dtype = tuple(column.shape), column.dtype
-    if dtype.kind not in 'fiub':
-      raise ValueError(
-          f'{source}: field {name!r} has the type {dtype}, not a real number '
-          'type; store it as float32 (or bool for flags).')
-    wanted = '[T, size]' if ranks[name] == 2 else '[T]'
-    if not (len(shape) == ranks[name] or
-            (ranks[name] == 1 and len(shape) == 2 and shape[1] == 1)):
+    shape = tuple(column.shape)
+    check_numbers(source, name, shape, column.dtype)
+    if layout[name] == VECTOR:
+      fits, wanted = len(shape) == 2, '[T, size]'
+    else:
+      fits, wanted = shape[1:] in ((), (1,)), '[T]'
+    if not fits:
       raise ValueError(
           f'{source}: field {name!r} has the shape {shape}, expected {wanted} '
           '(one row per step); reshape it.')
-    if shape[0] == 0:
+    if 0 in shape:
+      what = 'vectors of size 0' if shape[0] else 'no step'
       raise ValueError(
-          f'{source}: field {name!r} is empty (shape {shape}); the file holds '
-          'no step. Make or download it again.')
-    if ranks[name] == 2 and shape[1] == 0:
-      raise ValueError(
-          f'{source}: field {name!r} has the shape {shape}: vectors of size 0. '
-          'Make or download the file again.')
+          f'{source}: field {name!r} is empty (shape {shape}): {what}. Make or '
+          'download the file again.')
   lengths = {name: column.shape[0] for name, column in columns.items()}
   if len(set(lengths.values())) > 1:
     found = ', '.join(f'{name} {size}' for name, size in lengths.items())
@@ -52,23 +89,35 @@ def check_layout(
         'needs one row per step. Make or download the file again.')
 
 
-def to_float(
-    source: str, name: str, column: np.ndarray, first_row: int = 0,
+def convert(
+    source: str, name: str, column: np.ndarray, kind: str, first_row: int = 0,
 ) -> np.ndarray:
-  """Converts a column to float32 and checks that it is finite.
+  """Converts a column to float32, or to bool for flags, and checks its values.
 
   Args:
-    source: name of the file, for messages.
-    name: name of the field, for messages.
+    source: the file.
+    name: the field.
     column: `[T, ...]`, any real type.
+    kind: `VECTOR`, `SCALAR` or `FLAG`.
     first_row: index of the column's first row in the file, for messages.
 
   Returns:
-    `[T, ...]` float32; the same array if it has that type.
+    `[T, size]`, or `[T]` for scalars and flags; not copied if it has the type.
 
   Raises:
-    ValueError: naming the first value that is not finite.
+    ValueError: naming the first value that is not finite, or is a flag and
+      neither 0 nor 1.
   """
+  if kind != VECTOR:
+    column = column.reshape(-1)
+  if kind == FLAG:
+    bad = np.flatnonzero((column != 0) & (column != 1))
+    if bad.size:
+      raise ValueError(
+          f'{source}: field {name!r} is {column[bad[0]]} at '
+          f'[{first_row + bad[0]}]; it is a flag, so only 0 and 1 are '
+          'possible. Store it as bool.')
+    return column.astype(bool, copy=False)
   with np.errstate(over='ignore', invalid='ignore'):
     converted = np.ascontiguousarray(column, dtype=np.float32)
     # A sum needs no second array and is finite only if all terms are. Since it
@@ -86,45 +135,10 @@ def to_float(
   return converted
 
 
-def to_flags(
-    source: str, name: str, column: np.ndarray, first_row: int = 0,
-) -> np.ndarray:
-  """Converts a column of zeros and ones of any type to bool.
-
-  Args:
-    source: name of the file, for messages.
-    name: name of the field, for messages.
-    column: `[T]`.
-    first_row: index of the column's first row in the file, for messages.
-
-  Returns:
-    `[T]` bool.
-
-  Raises:
-    ValueError: naming the first value that is neither 0 nor 1.
-  """
-  if column.dtype == np.bool_:
-    return column
-  bad = np.flatnonzero((column != 0) & (column != 1))
-  if bad.size:
-    raise ValueError(
-        f'{source}: field {name!r} is {column[bad[0]]} at '
-        f'[{first_row + bad[0]}]; it is a flag, so only 0 and 1 are possible. '
-        'Store it as bool.')
-  return column.astype(bool)
-
-
 class Watch:
-  """Checks the actions and rewards of a dataset block by block."""
+  """Checks a dataset's actions and rewards block by block; names are fields."""
 
   def __init__(self, source: str, action: str, reward: str):
-    """Initialises.
-
-    Args:
-      source: name of the file, for messages.
-      action: name of the field of actions.
-      reward: name of the field of rewards.
-    """
     self._source = source
     self._action = action
     self._reward = reward
@@ -133,11 +147,7 @@ class Watch:
     self._exceeded = False
 
   def check(self, action: np.ndarray, reward: np.ndarray):
-    """Checks that the actions of the next block lie in [-1, 1].
-
-    Args:
-      action: `[T, A]` float32.
-      reward: `[T]` float32.
+    """Checks that the next block's actions `[T, A]` lie in [-1, 1].
 
     Raises:
       ValueError: if an action exceeds the bounds by more than

@@ -247,8 +247,8 @@ def test_broken_content_is_named(tmp_path, steps, change, message):
 
 
 @pytest.mark.parametrize('name, shape, message', [
-    ('observation', (2,), "'steps/action' is missing.*found observation"),
-    ('rgb', (2, 2), "'steps/observation' is missing.*found rgb")])
+    ('observation', (2,), "'steps/action' is missing.*found steps/observation"),
+    ('rgb', (2, 2), "'steps/observation' is missing.*found steps/rgb")])
 def test_missing_field_is_named(tmp_path, name, shape, message):
   _write_one_step(tmp_path, {name: np.zeros(shape, np.float32)})
   with pytest.raises(ValueError, match=message):
@@ -265,7 +265,7 @@ def test_image_observations_are_refused(tmp_path, steps):
 
 @pytest.mark.parametrize('value, message', [
     (np.array(b'left', object),
-     "'steps/observation/eye' has the type object: strings"),
+     "'steps/observation/eye' has the type object, not a real number"),
     (np.zeros((4, 4, 3), np.float32), "'steps/observation/eye' has the shape")])
 def test_images_and_strings_in_nested_observations_are_refused(
     tmp_path, steps, value, message):
