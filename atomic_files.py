@@ -38,10 +38,10 @@ def is_partial(path: str) -> bool:
 
 @contextlib.contextmanager
 def create(path: str, directory: bool) -> Iterator[str]:
-  """Makes a new file or directory.
+  """Makes a new file or directory, and missing parent directories.
 
   Args:
-    path: the file or directory. Missing parent directories are made.
+    path: the file or directory.
     directory: whether to make a directory.
 
   Yields:
@@ -53,12 +53,11 @@ def create(path: str, directory: bool) -> Iterator[str]:
     FileExistsError: if `path` exists, before or after the body runs.
   """
   check_free(path)
-  temporary, prefix = _temporary(path)
-  for partial in glob.glob(glob.escape(prefix) + '*'):
-    logging.warning(
-        '%s is an unfinished version of %s. If no other process is writing it, '
-        'remove it.', partial, path)
-  try:
+  with _temporary(path) as (temporary, older):
+    for partial in older:
+      logging.warning(
+          '%s is an unfinished version of %s. If no other process is writing '
+          'it, remove it.', partial, path)
     if directory:
       os.mkdir(temporary)
     else:
@@ -67,9 +66,6 @@ def create(path: str, directory: bool) -> Iterator[str]:
     yield temporary
     check_free(path)
     os.rename(temporary, path)
-  except BaseException:
-    _remove(temporary)
-    raise
 
 
 @contextlib.contextmanager
@@ -83,29 +79,25 @@ def replace(path: str, mode: str = 'w') -> Iterator[IO]:
   Yields:
     The file to write to. If the body fails, `path` is unchanged.
   """
-  temporary, _ = _temporary(path)
-  try:
+  with _temporary(path) as (temporary, _):
     with open(temporary, mode, newline='' if mode == 'w' else None) as file:
       yield file
       file.flush()
       os.fsync(file.fileno())
     os.replace(temporary, path)
-  except BaseException:
-    _remove(temporary)
-    raise
 
 
-def _temporary(path: str) -> tuple[str, str]:
-  """Returns a temporary path for a path, and the prefix of all of these."""
+@contextlib.contextmanager
+def _temporary(path: str) -> Iterator[tuple[str, list[str]]]:
+  """Yields a temporary path, removed at the end, and those that exist."""
   folder, name = os.path.split(os.path.abspath(path))
   os.makedirs(folder, exist_ok=True)
   prefix = os.path.join(folder, f'.{name}.partial-')
-  return prefix + secrets.token_hex(4), prefix
-
-
-def _remove(path: str) -> None:
-  if os.path.isdir(path):
-    shutil.rmtree(path)
-  else:
-    with contextlib.suppress(FileNotFoundError):
-      os.remove(path)
+  temporary = prefix + secrets.token_hex(4)
+  try:
+    yield temporary, glob.glob(glob.escape(prefix) + '*')
+  finally:
+    if os.path.isdir(temporary):
+      shutil.rmtree(temporary)
+    elif os.path.exists(temporary):
+      os.remove(temporary)

@@ -6,6 +6,7 @@ implements it for any builder of this room, so that the layouts of that release
 run our agents. Today's Acme takes our builders without an adapter.
 """
 
+import dataclasses
 from typing import Any, Callable, Iterator, List, Optional
 
 from acme import adders
@@ -41,6 +42,7 @@ def _identity(transition: types.Transition) -> types.Transition:
   return transition
 
 
+@dataclasses.dataclass(eq=False)
 class ActorLearnerBuilder(builders.GenericActorLearnerBuilder):
   """Adapts one of our builders to the builder interface of Acme 0.4.0.
 
@@ -48,60 +50,47 @@ class ActorLearnerBuilder(builders.GenericActorLearnerBuilder):
   table that the layouts require stays empty. Without a dataset, it learns from
   the transitions that actors add to the table. To fine-tune a policy online,
   give the `save()` of its offline learner as `state`.
+
+  Attributes:
+    builder: the agent.
+    environment_spec: the spec of the environment that actors act in.
+    dataset_factory: returns the dataset, see `MSGBuilder.make_learner`. It is
+      called in the learner's process. None: learn from the replay table.
+    state: the `save()` of another learner, which the learner starts from. A
+      checkpoint that the layout finds replaces it.
+    transform: applied to each batch `[S * B, ...]` from the table. Rewards in
+      the table are the environment's own; apply the reward transform of the
+      dataset (docs/msg.md 8.2) here if the state was trained with one.
+    logger_fn: makes the learner's logger, from a label and `steps_key`.
+    max_replay_size: capacity of the table in transitions; the oldest are
+      removed first.
+    min_replay_size: transitions in the table before the first batch. Leave it
+      at 1 where one thread both acts and learns, as in `LocalLayout`, which has
+      a minimum of its own.
+    samples_per_insert: transitions drawn from the table per transition added;
+      the learner waits for the actors or the actors for the learner. None:
+      neither waits, as `LocalLayout` requires.
+
+  Raises:
+    ValueError: if there is no dataset and the agent needs more than actors add
+      to the table: next actions, or the statistics of a dataset.
   """
+  builder: offline_builder.FeedForwardBuilder
+  environment_spec: specs.EnvironmentSpec
+  _: dataclasses.KW_ONLY
+  dataset_factory: Optional[Callable[[], offline_learner.Dataset]] = None
+  state: Any = None
+  transform: Callable[[types.Transition], types.Transition] = _identity
+  logger_fn: Callable[..., loggers.Logger] = _make_logger
+  max_replay_size: int = 1_000_000
+  min_replay_size: int = 1
+  samples_per_insert: Optional[float] = None
 
-  def __init__(
-      self,
-      builder: offline_builder.FeedForwardBuilder,
-      environment_spec: specs.EnvironmentSpec,
-      *,
-      dataset_factory: Optional[Callable[[], offline_learner.Dataset]] = None,
-      state: Any = None,
-      transform: Callable[[types.Transition], types.Transition] = _identity,
-      logger_fn: Callable[..., loggers.Logger] = _make_logger,
-      max_replay_size: int = 1_000_000,
-      min_replay_size: int = 1,
-      samples_per_insert: Optional[float] = None,
-  ):
-    """Creates the builder.
-
-    Args:
-      builder: the agent.
-      environment_spec: the spec of the environment that actors act in.
-      dataset_factory: returns the dataset, see `MSGBuilder.make_learner`. It is
-        called in the learner's process. None: learn from the replay table.
-      state: the `save()` of another learner, which the learner starts from.
-        A checkpoint that the layout finds replaces it.
-      transform: applied to each batch `[S * B, ...]` from the table. Rewards in
-        the table are the environment's own; apply the reward transform of the
-        dataset (docs/msg.md 8.2) here if the state was trained with one.
-      logger_fn: makes the learner's logger, from a label and `steps_key`.
-      max_replay_size: capacity of the table in transitions; the oldest are
-        removed first.
-      min_replay_size: transitions in the table before the first batch. Leave it
-        at 1 where one thread both acts and learns, as in `LocalLayout`, which
-        has a minimum of its own.
-      samples_per_insert: transitions drawn from the table per transition added;
-        the learner waits for the actors or the actors for the learner. None:
-        neither waits, as `LocalLayout` requires.
-
-    Raises:
-      ValueError: if there is no dataset and the agent needs more than actors
-        add to the table: next actions, or the statistics of a dataset.
-    """
-    if state is not None:
-      builder = builder.with_state(state)
-    if dataset_factory is None:
-      builder.check_actor_data()
-    self._builder = builder
-    self._environment_spec = environment_spec
-    self._dataset_factory = dataset_factory
-    self._state = state
-    self._transform = transform
-    self._logger_fn = logger_fn
-    self._max_replay_size = max_replay_size
-    self._min_replay_size = min_replay_size
-    self._samples_per_insert = samples_per_insert
+  def __post_init__(self):
+    if self.state is not None:
+      self.builder = self.builder.with_state(self.state)
+    if self.dataset_factory is None:
+      self.builder.check_actor_data()
 
   def make_replay_tables(
       self, environment_spec: specs.EnvironmentSpec) -> List[reverb.Table]:
@@ -110,7 +99,7 @@ class ActorLearnerBuilder(builders.GenericActorLearnerBuilder):
     The table accepts only the dtypes of the spec. Wrap an environment that
     mixes float32 and float64 in `acme.wrappers.SinglePrecisionWrapper`.
     """
-    least, ratio = self._min_replay_size, self._samples_per_insert
+    least, ratio = self.min_replay_size, self.samples_per_insert
     if ratio is None:
       limiter = reverb.rate_limiters.MinSize(least)
     else:
@@ -121,7 +110,7 @@ class ActorLearnerBuilder(builders.GenericActorLearnerBuilder):
         name=_TABLE,
         sampler=reverb.selectors.Uniform(),
         remover=reverb.selectors.Fifo(),
-        max_size=self._max_replay_size,
+        max_size=self.max_replay_size,
         rate_limiter=limiter,
         signature=reverb_adders.NStepTransitionAdder.signature(
             environment_spec))]
@@ -132,20 +121,20 @@ class ActorLearnerBuilder(builders.GenericActorLearnerBuilder):
 
     With a dataset the iterator is empty, since layouts may prefetch from it.
     """
-    if self._dataset_factory is not None:
+    if self.dataset_factory is not None:
       return iter(())
     # More parallel calls would draw batches long before the learner uses them.
     samples = datasets.make_reverb_dataset(
         server_address=replay_client.server_address, table=_TABLE,
-        batch_size=self._builder.transitions_per_step, num_parallel_calls=1)
+        batch_size=self.builder.transitions_per_step, num_parallel_calls=1)
     # Reverb's samples are named tuples of another class.
-    return (self._transform(types.Transition(*sample.data))
+    return (self.transform(types.Transition(*sample.data))
             for sample in samples.as_numpy_iterator())
 
   def make_adder(
       self, replay_client: reverb.Client) -> Optional[adders.Adder]:
     """Makes the adder that writes to the table; None with a dataset."""
-    if self._dataset_factory is not None:
+    if self.dataset_factory is not None:
       return None
     # The learner applies the discount, so the adder must not.
     return reverb_adders.NStepTransitionAdder(
@@ -161,7 +150,7 @@ class ActorLearnerBuilder(builders.GenericActorLearnerBuilder):
     """Makes an actor that runs a policy from the builder's `make_policy`."""
     return feed_forward_actor.make_actor(
         random_key, policy_network, variable_source,
-        self._builder.variable_names, adder)
+        self.builder.variable_names, adder)
 
   def make_learner(
       self,
@@ -173,11 +162,11 @@ class ActorLearnerBuilder(builders.GenericActorLearnerBuilder):
   ) -> core.Learner:
     """Makes the learner, and restores `state` if there is one."""
     del replay_client
-    if self._dataset_factory is not None:
-      dataset = self._dataset_factory()
-    learner = self._builder.make_learner(
-        random_key, networks, dataset, self._logger_fn,
-        self._environment_spec, counter=counter)
-    if self._state is not None:
-      learner.restore(self._state)
+    if self.dataset_factory is not None:
+      dataset = self.dataset_factory()
+    learner = self.builder.make_learner(
+        random_key, networks, dataset, self.logger_fn,
+        self.environment_spec, counter=counter)
+    if self.state is not None:
+      learner.restore(self.state)
     return learner

@@ -70,22 +70,12 @@ class BatchingBuilder(offline_builder.OfflineBuilder):
         sample_batches(dataset, self._batch_size, batch_key),
         logger_fn, environment_spec, counter=counter)
 
-  def make_actor(
-      self,
-      random_key: jax.Array,
-      policy: Any,
-      environment_spec: specs.EnvironmentSpec,
-      variable_source: Optional[core.VariableSource] = None,
-  ) -> core.Actor:
+  def make_actor(self, random_key, policy, environment_spec,
+                 variable_source=None):
     """Makes the builder's actor."""
     return self._builder.make_actor(
         random_key, policy, environment_spec, variable_source)
 
-  def make_policy(
-      self,
-      networks: Any,
-      environment_spec: specs.EnvironmentSpec,
-      evaluation: bool,
-  ) -> Any:
+  def make_policy(self, networks, environment_spec, evaluation):
     """Makes the builder's policy."""
     return self._builder.make_policy(networks, environment_spec, evaluation)

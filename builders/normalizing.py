@@ -95,11 +95,8 @@ class NormalizingBuilder(offline_builder.FeedForwardBuilder):
   def with_state(self, state: NormalizedState) -> 'NormalizingBuilder':
     """Returns a builder that normalises by the statistics of a state.
 
-    Args:
-      state: the `save()` of a learner of a `NormalizingBuilder`.
-
     Raises:
-      ValueError: if the state holds no statistics.
+      ValueError: if the state is not from a learner of a `NormalizingBuilder`.
     """
     if not isinstance(state, NormalizedState):
       raise ValueError(

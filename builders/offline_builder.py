@@ -19,38 +19,23 @@ try:
 except ImportError:
 
   class OfflineBuilder(abc.ABC):  # type: ignore[no-redef]
-    """The interface of offline agents in today's Acme."""
+    """The interface of offline agents in today's Acme.
+
+    Types are those of `FeedForwardBuilder`, but for any policy and networks.
+    """
 
     @abc.abstractmethod
-    def make_learner(
-        self,
-        random_key: jax.Array,
-        networks: Any,
-        dataset: Any,
-        logger_fn: Callable[..., loggers.Logger],
-        environment_spec: specs.EnvironmentSpec,
-        *,
-        counter: Optional[counting.Counter] = None,
-    ) -> core.Learner:
+    def make_learner(self, random_key, networks, dataset, logger_fn,
+                     environment_spec, *, counter=None) -> core.Learner:
       """Makes the learner."""
 
     @abc.abstractmethod
-    def make_actor(
-        self,
-        random_key: jax.Array,
-        policy: Any,
-        environment_spec: specs.EnvironmentSpec,
-        variable_source: Optional[core.VariableSource] = None,
-    ) -> core.Actor:
+    def make_actor(self, random_key, policy, environment_spec,
+                   variable_source=None) -> core.Actor:
       """Makes an actor for evaluation."""
 
     @abc.abstractmethod
-    def make_policy(
-        self,
-        networks: Any,
-        environment_spec: specs.EnvironmentSpec,
-        evaluation: bool,
-    ) -> Any:
+    def make_policy(self, networks, environment_spec, evaluation: bool) -> Any:
       """Makes the policy that an actor runs."""
 
 
@@ -85,14 +70,10 @@ class FeedForwardBuilder(OfflineBuilder):
     return ('policy',)
 
   def with_state(self, state: Any) -> 'FeedForwardBuilder':
-    """Returns a builder whose learners can restore `state`.
+    """Returns a builder whose learners can restore `state`, a `save()`.
 
-    Args:
-      state: the `save()` of a learner.
-
-    Returns:
-      This builder, unless it computes something from the dataset that must come
-      from the state instead.
+    It is this builder, unless it computes something from the dataset that must
+    come from the state instead.
     """
     del state
     return self

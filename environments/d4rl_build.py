@@ -92,7 +92,7 @@ def build() -> bool:
       fails (with the compiler's output).
   """
   target = extension_path()
-  if _loads(target):
+  if not _load_error(target):
     return False
   if sys.platform != 'linux' or os.uname().machine != 'x86_64':
     raise RuntimeError(
@@ -117,7 +117,7 @@ def build() -> bool:
 
   import fasteners  # Installed with D4RL's packages only.
   with fasteners.InterProcessLock(target.with_suffix('.lock')):
-    if _loads(target):  # Another process compiled it.
+    if not _load_error(target):  # Another process compiled it.
       return False
     logging.info('Compiling the extension of mujoco_py, once: half a minute.')
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
@@ -150,10 +150,10 @@ def _compile(
         f'-L{folder / _LIBRARY / "bin"}', '-lmujoco210nogl',
         f'-Wl,-rpath,$ORIGIN/../{_LIBRARY}/bin',
     ], cwd=scratch)
-    if not _loads(built):
+    error = _load_error(built)
+    if error:
       raise RuntimeError(
-          f'the extension compiled from {folder} does not load: '
-          f'{_load_error(built)}')
+          f'the extension compiled from {folder} does not load: {error}')
     os.replace(built, target)
   finally:
     built.unlink(missing_ok=True)
@@ -196,10 +196,6 @@ def _load_error(path: pathlib.Path) -> str | None:
   except OSError as error:
     return str(error)
   return None
-
-
-def _loads(path: pathlib.Path) -> bool:
-  return path.exists() and _load_error(path) is None
 
 
 def main() -> None:

@@ -206,7 +206,7 @@ class PointMaze(dm_env.Environment):
           f'The action must be two finite numbers, but it is {action!r}.')
     observation = self._physics.step(action)
     self._steps += 1
-    solved = reaches(observation[:2], self._goal)
+    solved = bool(reaches(observation[:2], self._goal))
     self._over = solved or self._steps >= self._task.episode_steps
     return dm_env.TimeStep(
         dm_env.StepType.LAST if self._over else dm_env.StepType.MID,
