@@ -55,7 +55,7 @@ def _make_learner(builder, dataset, networks=_NETWORKS):
 
 def _normalize(x):
   # By hand: the deviation of the second number is 0, to which 1e-3 is added.
-  # Rounded as the statistics are: Adam enlarges what is lost in small gradients.
+  # Rounded as the statistics are, since Adam enlarges differences of rounding.
   first = _make_dataset().observation[:, 0].astype(np.float64)
   return (x - np.float32([first.mean(), 3])) / np.float32(
       [first.std() + 1e-3, 1e-3])
