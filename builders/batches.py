@@ -1,13 +1,9 @@
 """Minibatches from whole datasets, for builders that take iterators."""
 
 import operator
-from typing import Any, Callable, Iterator, Optional
+from typing import Iterator
 
-from acme import core
-from acme import specs
 from acme import types
-from acme.utils import counting
-from acme.utils import loggers
 import jax
 import numpy as np
 
@@ -39,7 +35,7 @@ class BatchingBuilder(offline_builder.OfflineBuilder):
   With it, a program that passes whole datasets, such as ours, runs builders
   that take iterators, such as Acme's. The position in the iterator is not
   saved: a resumed run draws the first batches again, unlike learners of whole
-  datasets.
+  datasets. The methods have the types of `OfflineBuilder`.
   """
 
   def __init__(self, builder: offline_builder.OfflineBuilder, batch_size: int):
@@ -53,16 +49,8 @@ class BatchingBuilder(offline_builder.OfflineBuilder):
     self._builder = builder
     self._batch_size = batch_size
 
-  def make_learner(
-      self,
-      random_key: jax.Array,
-      networks: Any,
-      dataset: types.Transition,
-      logger_fn: Callable[..., loggers.Logger],
-      environment_spec: specs.EnvironmentSpec,
-      *,
-      counter: Optional[counting.Counter] = None,
-  ) -> core.Learner:
+  def make_learner(self, random_key, networks, dataset, logger_fn,
+                   environment_spec, *, counter=None):
     """Makes the builder's learner, on batches drawn from a whole dataset."""
     learner_key, batch_key = jax.random.split(random_key)
     return self._builder.make_learner(

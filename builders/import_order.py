@@ -14,12 +14,8 @@ import launchpad as lp
 def import_acme_msg_first(program: lp.Program) -> lp.Program:
   """Makes each process of a program import `acme_msg` first.
 
-  Args:
-    program: any program, such as that of an Acme layout; its nodes are changed
-      in place.
-
-  Returns:
-    The same program.
+  The nodes of the program, such as that of an Acme layout, are changed in
+  place; the same program is returned.
   """
   for nodes in program.groups.values():
     for node in nodes:

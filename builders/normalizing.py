@@ -1,13 +1,9 @@
 """Observations of mean 0 and standard deviation 1, for any of our builders."""
 
-from typing import Any, Callable, List, NamedTuple, Optional, Sequence
+from typing import Any, List, NamedTuple, Optional, Sequence
 
 from acme import core
-from acme import specs
 from acme import types
-from acme.utils import counting
-from acme.utils import loggers
-import jax
 import numpy as np
 
 from . import offline_builder
@@ -116,16 +112,8 @@ class NormalizingBuilder(offline_builder.FeedForwardBuilder):
           'state of an offline learner, a dataset, or '
           'NormalizingBuilder(..., statistics=...).')
 
-  def make_learner(
-      self,
-      random_key: jax.Array,
-      networks: Any,
-      dataset: offline_learner.Dataset,
-      logger_fn: Callable[..., loggers.Logger],
-      environment_spec: specs.EnvironmentSpec,
-      *,
-      counter: Optional[counting.Counter] = None,
-  ) -> core.Learner:
+  def make_learner(self, random_key, networks, dataset, logger_fn,
+                   environment_spec, *, counter=None):
     """Makes the agent's learner, on normalised observations.
 
     The learner has the additional variable 'observation_statistics', and its
@@ -150,12 +138,7 @@ class NormalizingBuilder(offline_builder.FeedForwardBuilder):
             counter=counter),
         statistics)
 
-  def make_policy(
-      self,
-      networks: Any,
-      environment_spec: specs.EnvironmentSpec,
-      evaluation: bool,
-  ) -> Callable[..., jax.Array]:
+  def make_policy(self, networks, environment_spec, evaluation):
     """Makes the agent's policy on observations that it normalises first."""
     policy = self._builder.make_policy(networks, environment_spec, evaluation)
 

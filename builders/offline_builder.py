@@ -21,7 +21,7 @@ except ImportError:
   class OfflineBuilder(abc.ABC):  # type: ignore[no-redef]
     """The interface of offline agents in today's Acme.
 
-    Types are those of `FeedForwardBuilder`, but for any policy and networks.
+    Types are those of `FeedForwardBuilder`, with any networks and policy.
     """
 
     @abc.abstractmethod

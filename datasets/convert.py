@@ -20,11 +20,7 @@ from .. import command_help
 
 
 def convert(source: steps_lib.Source, target: str) -> None:
-  """Writes a dataset in another format.
-
-  Args:
-    source: the dataset.
-    target: a new file '.hdf5', or a new directory for RLDS.
+  """Writes a dataset to a new file '.hdf5', or a new directory for RLDS.
 
   Raises:
     FileExistsError: if `target` exists.
