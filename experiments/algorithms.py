@@ -1,10 +1,9 @@
-"""The algorithms of the command line."""
+"""The algorithms of the command line: their options and their agents."""
 
 import dataclasses
 import functools
-from typing import Any, Callable, Mapping, NamedTuple, Tuple
+from typing import Any, Callable, Mapping, NamedTuple
 
-from . import gin_options
 from .. import builders
 from ..agents import bc
 from ..agents import msg
@@ -24,78 +23,26 @@ class Agent(NamedTuple):
   config: Any
 
 
-def _make_msg(config: msg.MSGConfig) -> Agent:
-  return Agent(
-      builders.MSGBuilder(config),
-      functools.partial(builders.make_msg_networks, config=config), config)
-
-
-def _make_batch_ensemble_msg(config: msg.BatchEnsembleMSGConfig) -> Agent:
-  return _make_msg(config.to_msg_config())
-
-
-def _make_bc(config: bc.BCConfig) -> Agent:
-  return Agent(
-      builders.BCBuilder(config),
-      functools.partial(builders.make_bc_networks, config=config), config)
-
-
-# The class of an algorithm's options, and what makes the agent from them.
-_ALGORITHMS: Mapping[str, Tuple[Any, Any]] = {
-    'msg': (msg.MSGConfig, _make_msg),
-    'batch_ensemble_msg': (
-        msg.BatchEnsembleMSGConfig, _make_batch_ensemble_msg),
-    'bc': (bc.BCConfig, _make_bc),
-    'cql': (msg.CQLConfig, _make_msg),
-    'sac_n': (msg.SACNConfig, _make_msg),
+# The class of each algorithm's options.
+OPTIONS: Mapping[str, type] = {
+    'msg': msg.MSGConfig,
+    'batch_ensemble_msg': msg.BatchEnsembleMSGConfig,
+    'bc': bc.BCConfig,
+    'cql': msg.CQLConfig,
+    'sac_n': msg.SACNConfig,
 }
-ALGORITHMS = tuple(_ALGORITHMS)
 
 
-def _check(algorithm: str):
-  if algorithm not in _ALGORITHMS:
-    raise ValueError(f'--algorithm={algorithm!r} is not one of {ALGORITHMS}.')
-
-
-def bound(algorithm: str) -> Mapping[str, Any]:
-  """Returns the options of an algorithm that gin has bound.
-
-  Args:
-    algorithm: one of `ALGORITHMS`.
-
-  Raises:
-    ValueError: if there is no such algorithm, or if a bound value has not the
-      type of its option.
-  """
-  _check(algorithm)
-  options, _ = _ALGORITHMS[algorithm]
-  return gin_options.bound(options)
-
-
-def make_agent(algorithm: str, **options) -> Agent:
-  """Makes an agent; gin bindings give its options.
-
-  Args:
-    algorithm: one of `ALGORITHMS`.
-    **options: replace bound values and defaults.
-
-  Returns:
-    The agent.
-
-  Raises:
-    ValueError: if there is no such algorithm, if a binding belongs to another
-      algorithm, or if the options are invalid.
-  """
-  _check(algorithm)
-  for other in _ALGORITHMS:
-    if other != algorithm and bound(other):
-      names = ', '.join(sorted(bound(other)))
-      raise ValueError(
-          f'The bindings of {names} are for --algorithm={other}, but '
-          f'--algorithm={algorithm} was asked for, which does not read them.')
-  options_class, make = _ALGORITHMS[algorithm]
-  # The plain class, because the subclass that gin makes cannot be pickled.
-  return make(options_class(**{**bound(algorithm), **options}))
+def make_agent(config: Any) -> Agent:
+  """Makes an agent from its options, an instance of a class in `OPTIONS`."""
+  if isinstance(config, msg.BatchEnsembleMSGConfig):
+    config = config.to_msg_config()
+  builder, make_networks = (
+      (builders.BCBuilder, builders.make_bc_networks)
+      if isinstance(config, bc.BCConfig) else
+      (builders.MSGBuilder, builders.make_msg_networks))
+  return Agent(
+      builder(config), functools.partial(make_networks, config=config), config)
 
 
 def to_json(config: Any) -> Mapping[str, Any]:

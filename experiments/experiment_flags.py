@@ -53,7 +53,7 @@ _SHUFFLE_BUFFER = flags.DEFINE_integer(
     'holds about three times as many.')
 
 _ALGORITHM = flags.DEFINE_enum(
-    'algorithm', 'msg', algorithms.ALGORITHMS, 'The agent.')
+    'algorithm', 'msg', list(algorithms.OPTIONS), 'The agent.')
 _GIN_CONFIGS = flags.DEFINE_multi_string(
     'gin_configs', [], 'Gin files, or names of those in experiments/recipes.')
 _GIN_BINDINGS = flags.DEFINE_multi_string(

@@ -1,27 +1,15 @@
 """Options of the algorithms, read from gin files and gin bindings."""
 
-import contextlib
 import functools
 import logging
 import os
 import re
 import typing
-from typing import Any, Iterator, Mapping, Sequence, Union
+from typing import Any, Mapping, Sequence, Union
 
 import gin
 
-from ..agents import bc
-from ..agents import msg
-
-# Gin module names of the options; the reference implementation uses the first
-# two. Command lines and gin files write `MODULE.CLASS.FIELD = VALUE`.
-_MODULES: Mapping[type, str] = {
-    msg.MSGConfig: 'msg.config',
-    msg.BatchEnsembleMSGConfig: 'batch_ensemble_msg.config',
-    bc.BCConfig: 'bc.config',
-    msg.CQLConfig: 'cql.config',
-    msg.SACNConfig: 'sac_n.config',
-}
+from . import algorithms
 
 RECIPES = os.path.join(os.path.dirname(__file__), 'recipes')
 
@@ -32,24 +20,17 @@ _REFUSED = {
 
 @functools.cache
 def _register():
-  """Tells gin the options' classes and the folder of recipes, once."""
-  for options, module in _MODULES.items():
-    gin.external_configurable(options, module=module)
+  """Tells gin the options' classes and the folder of recipes, once.
+
+  Command lines and gin files write `ALGORITHM.config.CLASS.FIELD = VALUE`, as
+  in the reference implementation.
+  """
+  for algorithm, options in algorithms.OPTIONS.items():
+    gin.external_configurable(options, module=f'{algorithm}.config')
   gin.add_config_file_search_path(RECIPES)
-
-
-@contextlib.contextmanager
-def _without_search_errors() -> Iterator[None]:
-  """Hides the error that gin logs for each folder without the wanted file."""
-  def is_shown(record):
-    return record.module != 'resource_reader'
-
-  logger = logging.getLogger()
-  logger.addFilter(is_shown)
-  try:
-    yield
-  finally:
-    logger.removeFilter(is_shown)
+  # Gin logs an error for each folder without the wanted file.
+  logging.getLogger().addFilter(
+      lambda record: record.module != 'resource_reader')
 
 
 def parse(config_files: Sequence[str], bindings: Sequence[str]) -> None:
@@ -65,27 +46,25 @@ def parse(config_files: Sequence[str], bindings: Sequence[str]) -> None:
   """
   _register()
   gin.clear_config()
+  for path in config_files:
+    try:
+      gin.parse_config_file(path, skip_unknown=False)
+    except OSError as e:
+      raise ValueError(
+          f'--gin_configs={path!r}: {e}\nThe recipes are '
+          f'{", ".join(sorted(os.listdir(RECIPES)))}.') from e
+    except (ValueError, SyntaxError) as e:
+      raise ValueError(f'--gin_configs={path!r}: {e}') from e
   for binding in bindings:
     name = binding.split('=')[0].strip().rsplit('.', 1)[-1]
     if name in _REFUSED:
       raise ValueError(
           f'--gin_bindings={binding!r}: image encoders are not supported; '
           'remove the binding.')
-  with _without_search_errors():
-    for path in config_files:
-      try:
-        gin.parse_config_file(path, skip_unknown=False)
-      except OSError as e:
-        raise ValueError(
-            f'--gin_configs={path!r}: {e}\nThe recipes are '
-            f'{", ".join(sorted(os.listdir(RECIPES)))}.') from e
-      except (ValueError, SyntaxError) as e:
-        raise ValueError(f'--gin_configs={path!r}: {e}') from e
-    for binding in bindings:
-      try:
-        gin.parse_config(binding, skip_unknown=False)
-      except (OSError, ValueError, SyntaxError) as e:
-        raise ValueError(f'--gin_bindings={binding!r}: {e}') from e
+    try:
+      gin.parse_config(binding, skip_unknown=False)
+    except (OSError, ValueError, SyntaxError) as e:
+      raise ValueError(f'--gin_bindings={binding!r}: {e}') from e
   _check_all_read()
 
 
@@ -105,17 +84,18 @@ def _check_all_read():
         f'The gin macros {sorted(used - macros)} are used but not defined.')
 
 
-def bound(options: type) -> Mapping[str, Any]:
-  """Returns the options of one class that gin has bound.
+def bound(algorithm: str) -> Mapping[str, Any]:
+  """Returns the options of an algorithm that gin has bound.
 
   Args:
-    options: a class of options, such as `MSGConfig`.
+    algorithm: one of `algorithms.OPTIONS`.
 
   Raises:
     ValueError: if a value has not the type of its option.
   """
   _register()
-  name = f'{_MODULES[options]}.{options.__name__}'
+  options = algorithms.OPTIONS[algorithm]
+  name = f'{algorithm}.config.{options.__name__}'
   values = gin.get_bindings(name)
   hints = typing.get_type_hints(options)
   for field, value in values.items():

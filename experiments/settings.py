@@ -5,6 +5,7 @@ import os
 from typing import Any, Mapping, Optional
 
 from . import algorithms
+from . import gin_options
 from . import tasks
 from .. import builders
 from ..datasets import data_options
@@ -20,7 +21,7 @@ class AgentConfig:
   """Names an agent; the gin bindings in force give its other options.
 
   Attributes:
-    algorithm: one of `algorithms.ALGORITHMS`.
+    algorithm: one of `algorithms.OPTIONS`.
     batch_size: transitions of a learner step, S * B as in the reference
       implementation; None leaves B to the agent's option.
     num_sgd_steps_per_step: S, gradient steps of a learner step; None leaves S
@@ -106,53 +107,48 @@ class Budget:
         self, num_steps=num_steps, eval_every_steps=every)
 
 
-def _steps_per_call(config: AgentConfig) -> dict[str, int]:
-  """Returns the option S if the config sets it; refuses another one by gin."""
-  name, value = 'num_sgd_steps_per_step', config.num_sgd_steps_per_step
-  if value is None:
-    return {}
-  found = algorithms.bound(config.algorithm).get(name, value)
-  if found != value:
-    raise ValueError(
-        f'--{name}={value} contradicts the gin binding {name}={found}. '
-        'Remove one of them.')
-  return {name: value}
-
-
-def _batch_size(
-    config: AgentConfig, num_sgd_steps_per_step: int) -> dict[str, int]:
-  """Returns the option B if the config sets S * B."""
-  total = config.batch_size
-  if total is None:
-    return {}
-  if min(total, num_sgd_steps_per_step) < 1 or total % num_sgd_steps_per_step:
-    raise ValueError(
-        f'--batch_size={total} must be a multiple of num_sgd_steps_per_step='
-        f'{num_sgd_steps_per_step}: it holds the batches of all gradient steps '
-        'of a learner step.')
-  size = total // num_sgd_steps_per_step
-  found = algorithms.bound(config.algorithm).get('batch_size', size)
-  if found != size:
-    raise ValueError(
-        f'--batch_size={total} means {size} transitions per gradient step '
-        f'(num_sgd_steps_per_step={num_sgd_steps_per_step}) and contradicts '
-        f'the gin binding batch_size={found}. Remove one of them.')
-  return {'batch_size': size}
-
-
 def make_agent(config: AgentConfig) -> algorithms.Agent:
   """Makes an agent from its config and the gin bindings in force.
 
   Raises:
-    ValueError: see `algorithms.make_agent`; or if config and bindings
-      contradict each other.
+    ValueError: if there is no such algorithm, if a binding belongs to another
+      algorithm, if config and bindings contradict each other, or if the options
+      are invalid.
   """
-  options = _steps_per_call(config)
-  steps_per_call = (options or {
-      'num_sgd_steps_per_step': 1, **algorithms.bound(config.algorithm)
-  })['num_sgd_steps_per_step']
-  options.update(_batch_size(config, steps_per_call))
-  return algorithms.make_agent(config.algorithm, **options)
+  if config.algorithm not in algorithms.OPTIONS:
+    raise ValueError(f'--algorithm={config.algorithm!r} is not one of '
+                     f'{tuple(algorithms.OPTIONS)}.')
+  bindings = {name: gin_options.bound(name) for name in algorithms.OPTIONS}
+  bound = bindings.pop(config.algorithm)
+  for other, names in bindings.items():
+    if names:
+      raise ValueError(
+          f'The bindings of {", ".join(sorted(names))} are for --algorithm='
+          f'{other}, but --algorithm={config.algorithm} was asked for, which '
+          'does not read them.')
+  options = dict(bound)
+
+  def set_option(name: str, value: int, flag: str):
+    if bound.get(name, value) != value:
+      raise ValueError(f'{flag} contradicts the gin binding '
+                       f'{name}={bound[name]}. Remove one of them.')
+    options[name] = value
+
+  name, steps = 'num_sgd_steps_per_step', config.num_sgd_steps_per_step
+  if steps is not None:
+    set_option(name, steps, f'--{name}={steps}')
+  steps, total = options.get(name, 1), config.batch_size
+  if total is not None:
+    if min(total, steps) < 1 or total % steps:
+      raise ValueError(
+          f'--batch_size={total} must be a multiple of {name}={steps}: it '
+          'holds the batches of all gradient steps of a learner step.')
+    size = total // steps
+    set_option('batch_size', size, (
+        f'--batch_size={total} means {size} transitions per gradient step '
+        f'({name}={steps}) and'))
+  # The plain class, because the subclass that gin makes cannot be pickled.
+  return algorithms.make_agent(algorithms.OPTIONS[config.algorithm](**options))
 
 
 def make_experiment(

@@ -54,17 +54,14 @@ class Task(NamedTuple):
 
 
 def _read(
-    source: steps.Source, task_name: str, options: data_options.DataOptions,
-    discount: float, in_blocks: bool,
+    source: Optional[steps.Source], task_name: str,
+    options: data_options.DataOptions, discount: float, in_blocks: bool,
 ) -> delivery.Dataset:
+  """Reads a source; None is the embedded data, generated on first use."""
+  if source is None:
+    source = sources.find(pointmaze_generator.ensure(task_name), task_name)
   read = loading.transition_blocks if in_blocks else loading.load
   return read(source, task_name, options, discount)
-
-
-def _read_pointmaze(task_name: str, *args) -> delivery.Dataset:
-  """Reads the embedded data, which is generated if it does not exist."""
-  source = sources.find(pointmaze_generator.ensure(task_name), task_name)
-  return _read(source, task_name, *args)
 
 
 def make_task(
@@ -93,19 +90,18 @@ def make_task(
   if config.task_class not in TASK_CLASSES:
     raise ValueError(
         f'--task_class={config.task_class!r} is not one of {TASK_CLASSES}.')
+  source = None
   if config.dataset or config.task_class == 'd4rl':
     source = sources.find(
         config.dataset or '', config.task_name, goal=config.dataset_goal)
-    name, read = source.name, functools.partial(_read, source)
-  else:
-    name = pointmaze_generator.dataset_path(config.task_name)
-    read = _read_pointmaze
   return Task(
       dataset_factory=functools.partial(
-          read, config.task_name, options, discount, in_blocks),
+          _read, source, config.task_name, options, discount, in_blocks),
       environment_factory=functools.partial(
           environments.make_environment, config.task_class, config.task_name),
       score_fn=functools.partial(
           environments.normalized_score, config.task_name),
       # The base name alone: a run may continue after its file was moved.
-      dataset=os.path.basename(name))
+      dataset=os.path.basename(
+          source.name if source
+          else pointmaze_generator.dataset_path(config.task_name)))

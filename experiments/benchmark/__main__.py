@@ -10,18 +10,16 @@ if __name__ == '__main__':
   from ...launch import quiet  # Before the libraries are imported.
   quiet.quiet_libraries()
 
+import functools
 import os
-import statistics
-import time
-from typing import Any, Callable, Dict, List, Mapping
 
 from absl import flags
-from acme import specs
 from acme import types
 from acme.utils import loggers
 import jax
 import numpy as np
 
+from . import common
 from ... import builders
 from ... import command_help
 from ...agents import msg
@@ -73,47 +71,32 @@ def _make_learner(dataset: types.Transition, method: str, ensemble_size: int,
       num_sgd_steps_per_step=_NUM_SGD_STEPS_PER_STEP.value,
       actor_network_hidden_sizes=hidden, critic_network_hidden_sizes=hidden,
       **tree)
-  spec = specs.EnvironmentSpec(
-      observations=specs.Array((_OBSERVATION_SIZE.value,), np.float32),
-      actions=specs.BoundedArray(
-          (_ACTION_SIZE.value,), np.float32, -1., 1.),
-      rewards=specs.Array((), np.float32),
-      discounts=specs.BoundedArray((), np.float32, 0., 1.))
+  spec = common.environment_spec(_OBSERVATION_SIZE.value, _ACTION_SIZE.value)
   return learning.MSGLearner(
       builders.make_msg_networks(spec, config), config, jax.random.PRNGKey(0),
       dataset, logger=loggers.NoOpLogger(),
       devices=jax.devices()[:num_devices])
 
 
-def _race(programs: Mapping[str, Callable[[], Any]]) -> Mapping[str, float]:
-  """Returns each program's median seconds; programs take turns."""
-  for run in programs.values():
-    run()  # Compiles.
-    run()
-  seconds: Dict[str, List[float]] = {name: [] for name in programs}
-  for _ in range(_ROUNDS.value):
-    for name, run in programs.items():
-      start = time.perf_counter()
-      run()
-      seconds[name].append(time.perf_counter() - start)
-  return {name: statistics.median(values) for name, values in seconds.items()}
-
-
-def main(argv):
+def main(_):
   """Runs the comparison that the flags describe and prints a table."""
-  del argv
   counts = list(map(int, _NUM_DEVICES.value))
   # Affects CPU devices only. JAX reads it when it first looks for devices.
   os.environ['XLA_FLAGS'] = ' '.join([
       os.environ.get('XLA_FLAGS', ''),
       f'--xla_force_host_platform_device_count={max(counts)}'])
   dataset = _random_dataset()
-  programs = {
+  learners = {
       f'{method} N={size} D={count}':
-          _make_learner(dataset, method, size, count).step
+          _make_learner(dataset, method, size, count)
       for method in _METHODS.value for size in map(int, _SIZES.value)
       for count in counts}
-  seconds = _race(programs)
+  for learner in learners.values():
+    learner.step()  # Compiles.
+    learner.step()
+  seconds = common.race({
+      name: functools.partial(common.seconds, learner.step)
+      for name, learner in learners.items()}, _ROUNDS.value)
   first = next(iter(seconds.values()))
   print('| program | ms per gradient step | ratio |\n|---|---|---|')
   for name, value in seconds.items():

@@ -16,15 +16,15 @@ import os
 from typing import Any, Sequence
 
 from absl import flags
-from acme import specs
 from acme import types
 import jax
 from jax.experimental import topologies
 import numpy as np
 
+from . import common
 from . import hlo
-from .. import algorithms
 from .. import gin_options
+from .. import settings
 from ... import builders
 from ... import command_help
 from ...agents import msg
@@ -65,12 +65,8 @@ def compile_learner_step(
   Returns:
     The compiled program.
   """
-  spec = specs.EnvironmentSpec(
-      observations=specs.Array((observation_size,), np.float32),
-      actions=specs.BoundedArray((action_size,), np.float32, -1., 1.),
-      rewards=specs.Array((), np.float32),
-      discounts=specs.BoundedArray((), np.float32, 0., 1.))
-  networks = builders.make_msg_networks(spec, config)
+  networks = builders.make_msg_networks(
+      common.environment_spec(observation_size, action_size), config)
   optimizers = msg_state.make_optimizers(config)
   num_devices = len(devices)
   shard = sharding.make_shard(networks.critic, config.batch_size, num_devices)
@@ -132,9 +128,8 @@ def _devices() -> Sequence[Any]:
       _TOPOLOGY.value, platform='tpu', **options).devices
 
 
-def main(argv):
+def main(_):
   """Prints a table of the recipes' collectives."""
-  del argv
   bindings = list(_GIN_BINDINGS.value)
   if _TOPOLOGY.value:
     # Only shard_map compiles for devices that are not present.
@@ -149,9 +144,9 @@ def main(argv):
   print(f'| {" | ".join(columns)} |\n{"|---" * len(columns)}|')
   for recipe in _RECIPES.value:
     gin_options.parse([recipe], bindings)
+    config = settings.make_agent(settings.AgentConfig()).config
     compiled = compile_learner_step(
-        algorithms.make_agent('msg').config, _OBSERVATION_SIZE.value,
-        _ACTION_SIZE.value, devices)
+        config, _OBSERVATION_SIZE.value, _ACTION_SIZE.value, devices)
     counts = hlo.count_in_loop(compiled.as_text())
     cells = [recipe, len(counts.inside),
              f'{sum(c.num_bytes for c in counts.inside) / 1e3:,.1f}',

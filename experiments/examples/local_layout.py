@@ -11,58 +11,51 @@ if __name__ == '__main__':
   from ...launch import quiet  # Before the libraries are imported.
   quiet.quiet_libraries()
 
-from typing import Any, Callable
-
 import acme
 from acme import specs
-from acme import types
 from acme.jax.layouts import local_layout as acme_layout
 from acme.utils import counting
 from acme.utils import loggers
-import dm_env
 
 from . import small
+from .. import algorithms
+from .. import tasks
 from ... import builders
 from ... import command_help
 
 
 def run(
-    builder: builders.FeedForwardBuilder,
-    network_factory: Callable[[specs.EnvironmentSpec], Any],
-    dataset_factory: Callable[[], types.Transition],
-    environment: dm_env.Environment,
+    agent: algorithms.Agent,
+    task: tasks.Task,
     directory: str,
+    logger: loggers.Logger,
     *,
     num_env_steps: int,
     env_steps_per_learner_step: int,
-    logger: loggers.Logger,
-    seed: int = 0,
 ) -> acme_layout.LocalLayout:
   """Trains an agent; resumes from the checkpoint in `directory`, if any.
 
   Args:
-    builder: the agent.
-    network_factory: maps an environment spec to the agent's networks.
-    dataset_factory: returns the dataset.
-    environment: the environment in which the policy acts.
+    agent: the agent.
+    task: its dataset, and the environment in which the policy acts.
     directory: directory of the checkpoints.
+    logger: receives one row per episode.
     num_env_steps: environment steps; the last episode is finished.
     env_steps_per_learner_step: environment steps for each learner step.
-    logger: receives one row per episode.
-    seed: seed of the layout.
 
   Returns:
     The layout, which is an actor and a source of the learner's variables.
   """
+  environment = task.environment_factory(0)
   spec = specs.make_environment_spec(environment)
-  networks = network_factory(spec)
+  networks = agent.network_factory(spec)
   counter = counting.Counter(time_delta=0.)
-  agent = acme_layout.LocalLayout(
-      seed, spec,
+  layout = acme_layout.LocalLayout(
+      0, spec,
       builders.ActorLearnerBuilder(
-          builder, spec, dataset_factory=dataset_factory),
+          agent.builder, spec, dataset_factory=task.dataset_factory),
       networks,
-      builder.make_policy(networks, spec, evaluation=True),
+      agent.builder.make_policy(networks, spec, evaluation=True),
       workdir=directory,
       # The layout makes one learner step for each batch_size /
       # samples_per_insert environment steps, after at least min_replay_size.
@@ -70,23 +63,18 @@ def run(
       batch_size=env_steps_per_learner_step,
       samples_per_insert=1.,
       counter=counting.Counter(counter, prefix='learner', time_delta=0.))
-  loop = acme.EnvironmentLoop(
-      environment, agent,
+  acme.EnvironmentLoop(
+      environment, layout,
       counter=counting.Counter(counter, prefix='actor', time_delta=0.),
-      logger=logger)
-  loop.run(num_steps=num_env_steps)
-  agent.save()
-  return agent
+      logger=logger).run(num_steps=num_env_steps)
+  layout.save()
+  return layout
 
 
-def main(argv):
-  """Trains the small agent."""
-  del argv
-  task = small.make_task()
-  run(small.builder, small.network_factory, task.dataset_factory,
-      task.environment_factory(0), 'runs/examples/local_layout',
-      num_env_steps=20_000, env_steps_per_learner_step=100,
-      logger=loggers.TerminalLogger('actor'))
+def main(_):
+  run(small.AGENT, small.make_task(), 'runs/examples/local_layout',
+      loggers.TerminalLogger('actor'),
+      num_env_steps=20_000, env_steps_per_learner_step=100)
 
 
 if __name__ == '__main__':

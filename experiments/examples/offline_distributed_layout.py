@@ -13,81 +13,69 @@ if __name__ == '__main__':
   from ...launch import quiet  # Before the libraries are imported.
   quiet.quiet_libraries()
 
-from typing import Any, Callable
-
 import acme
 from acme import specs
-from acme import types
 from acme.jax import utils
 from acme.jax.layouts import offline_distributed_layout as acme_layout
 from acme.utils import counting
 from acme.utils import loggers
-import dm_env
 import jax
 import launchpad as lp
 
 from . import small
+from .. import algorithms
+from .. import tasks
 from ... import builders
 from ... import command_help
 
 
 def make_program(
-    builder: builders.OfflineBuilder,
-    network_factory: Callable[[specs.EnvironmentSpec], Any],
-    dataset_factory: Callable[[], types.Transition],
-    environment_factory: Callable[[int], dm_env.Environment],
+    agent: algorithms.Agent,
+    task: tasks.Task,
     directory: str,
     *,
     num_gradient_steps: int,
     label: str = 'evaluator',
-    seed: int = 0,
 ) -> lp.Program:
   """Returns the layout's program.
 
   Args:
-    builder: the agent, any `OfflineBuilder`.
-    network_factory: maps an environment spec to the agent's networks.
-    dataset_factory: returns the dataset, in the learner's process.
-    environment_factory: maps a seed to an environment.
+    agent: the agent; its builder may be any `OfflineBuilder`.
+    task: the dataset, which the learner's process reads, and the environment.
     directory: directory of the checkpoints.
     num_gradient_steps: least number of gradient steps; the layout checks their
       number every ten seconds.
     label: label of the evaluator's rows in the terminal.
-    seed: seed of learner and evaluator.
   """
-  with environment_factory(0) as environment:
+  builder = agent.builder
+  with task.environment_factory(0) as environment:
     spec = specs.make_environment_spec(environment)
 
   def make_learner(random_key, networks, counter, logger):
     return builder.make_learner(
-        random_key, networks, dataset_factory(), lambda *_, **__: logger,
+        random_key, networks, task.dataset_factory(), lambda *_, **__: logger,
         spec, counter=counter)
 
   def make_evaluator(random_key, variable_source, counter):
     environment_key, actor_key = jax.random.split(random_key)
-    actor = builder.make_actor(
-        actor_key,
-        builder.make_policy(network_factory(spec), spec, evaluation=True),
-        spec, variable_source)
+    policy = builder.make_policy(
+        agent.network_factory(spec), spec, evaluation=True)
     return acme.EnvironmentLoop(
-        environment_factory(utils.sample_uint32(environment_key)), actor,
+        task.environment_factory(utils.sample_uint32(environment_key)),
+        builder.make_actor(actor_key, policy, spec, variable_source),
         counter=counting.Counter(counter, prefix='evaluator'),
         logger=loggers.make_default_logger(label, save_data=False))
 
   layout = acme_layout.OfflineDistributedLayout(
-      seed, lambda: network_factory(spec), make_learner, [make_evaluator],
+      0, lambda: agent.network_factory(spec), make_learner, [make_evaluator],
       max_number_of_steps=num_gradient_steps, workdir=directory)
   return builders.import_acme_msg_first(layout.build())
 
 
-def main(argv):
-  """Trains the small agent."""
-  del argv
-  task = small.make_task()
+def main(_):
   lp.launch(make_program(
-      small.builder, small.network_factory, task.dataset_factory,
-      task.environment_factory, 'runs/examples/offline_distributed_layout',
-      num_gradient_steps=10_000))
+      small.AGENT, small.make_task(),
+      'runs/examples/offline_distributed_layout', num_gradient_steps=10_000))
 
 
 if __name__ == '__main__':

@@ -14,59 +14,51 @@ if __name__ == '__main__':
   from ...launch import quiet  # Before the libraries are imported.
   quiet.quiet_libraries()
 
-from typing import Any, Callable
-
 import acme
 from acme import core
 from acme import specs
-from acme import types
 from acme.tf import savers
 from acme.utils import counting
-import dm_env
 import jax
 
 from . import small
-from ... import builders
+from .. import algorithms
+from .. import tasks
 from ... import command_help
 from ...launch import run_loggers
 
 
 def run(
-    builder: builders.OfflineBuilder,
-    network_factory: Callable[[specs.EnvironmentSpec], Any],
-    dataset: types.Transition,
-    environment: dm_env.Environment,
+    agent: algorithms.Agent,
+    task: tasks.Task,
     directory: str,
     *,
     num_gradient_steps: int,
     eval_every: int,
     num_eval_episodes: int,
-    seed: int = 0,
 ) -> core.Learner:
   """Trains for a number of steps; resumes from the checkpoint, if any.
 
   Args:
-    builder: the agent, any `OfflineBuilder`.
-    network_factory: maps an environment spec to the agent's networks.
-    dataset: the dataset, whole.
-    environment: the environment for evaluation.
+    agent: the agent; its builder may be any `OfflineBuilder`.
+    task: the dataset, and the environment for evaluation.
     directory: directory of checkpoints and logs.
     num_gradient_steps: the absolute number of gradient steps.
     eval_every: learner steps between evaluations.
     num_eval_episodes: episodes of each evaluation.
-    seed: seed of learner and actor.
 
   Returns:
     The learner.
   """
+  builder, environment = agent.builder, task.environment_factory(0)
   spec = specs.make_environment_spec(environment)
-  networks = network_factory(spec)
-  learner_key, actor_key = jax.random.split(jax.random.PRNGKey(seed))
+  networks = agent.network_factory(spec)
+  learner_key, actor_key = jax.random.split(jax.random.PRNGKey(0))
   logger_fn = run_loggers.make_logger_fn(directory)
   counter = counting.Counter(time_delta=0.)
 
   learner = builder.make_learner(
-      learner_key, networks, dataset, logger_fn, spec,
+      learner_key, networks, task.dataset_factory(), logger_fn, spec,
       counter=counting.Counter(counter, prefix='learner', time_delta=0.))
   actor = builder.make_actor(
       actor_key, builder.make_policy(networks, spec, evaluation=True), spec,
@@ -88,12 +80,8 @@ def run(
   return learner
 
 
-def main(argv):
-  """Trains the small agent."""
-  del argv
-  task = small.make_task()
-  run(small.builder, small.network_factory, task.dataset_factory(),
-      task.environment_factory(0), 'runs/examples/offline_loop',
+def main(_):
+  run(small.AGENT, small.make_task(), 'runs/examples/offline_loop',
       num_gradient_steps=10_000, eval_every=20, num_eval_episodes=10)
 
 

@@ -15,7 +15,8 @@ if __name__ == '__main__':
   quiet.quiet_libraries()
 
 import dataclasses
-from typing import Any, Callable, Tuple
+import functools
+from typing import Callable, Tuple
 
 import acme
 from acme import core
@@ -23,28 +24,15 @@ from acme import specs
 from acme import types
 from acme.jax.layouts import local_layout as acme_layout
 from acme.utils import loggers
-import dm_env
 import jax
 import numpy as np
 
 from . import small
+from .. import algorithms
+from .. import tasks
 from ... import builders
 from ... import command_help
 from ...datasets import rewards
-
-
-def mean_return(builder: builders.FeedForwardBuilder, networks: Any,
-                variable_source: core.VariableSource,
-                environment: dm_env.Environment, num_episodes: int) -> float:
-  """Returns the mean return of the evaluation policy."""
-  spec = specs.make_environment_spec(environment)
-  actor = builder.make_actor(
-      jax.random.PRNGKey(0),
-      builder.make_policy(networks, spec, evaluation=True), spec,
-      variable_source)
-  loop = acme.EnvironmentLoop(environment, actor, logger=loggers.NoOpLogger())
-  return np.mean(
-      [loop.run_episode()['episode_return'] for _ in range(num_episodes)])
 
 
 def add_half(
@@ -76,69 +64,71 @@ def add_half(
 
 
 def run(
-    offline_builder: builders.FeedForwardBuilder,
+    agent: algorithms.Agent,
     online_builder: builders.FeedForwardBuilder,
-    network_factory: Callable[[specs.EnvironmentSpec], Any],
-    dataset: types.Transition,
+    task: tasks.Task,
     transform: Callable[[types.Transition], types.Transition],
-    environment: dm_env.Environment,
     *,
     num_offline_steps: int,
     num_env_steps: int,
     env_steps_per_learner_step: int,
     min_replay_size: int,
     num_eval_episodes: int,
-    seed: int = 0,
 ) -> Tuple[float, float]:
   """Trains offline, then online.
 
   Args:
-    offline_builder: the agent that learns from the dataset.
-    online_builder: the same agent; its options may differ.
-    network_factory: maps an environment spec to the networks of both agents.
-    dataset: the dataset, which gives all offline and half of the online data.
+    agent: the agent that learns from the dataset.
+    online_builder: the builder of the same agent; its options may differ.
+    task: the dataset, which gives all offline and half of the online data, and
+      the environment for online training and evaluation.
     transform: the loader's transform of rewards, applied to online data.
-    environment: the environment for online training and evaluation.
     num_offline_steps: offline learner steps.
     num_env_steps: environment steps; the last episode is finished.
     env_steps_per_learner_step: environment steps for each online learner step.
     min_replay_size: environment steps before the first online learner step.
     num_eval_episodes: episodes of each evaluation.
-    seed: seed of the learner and the layout.
 
   Returns:
     The mean returns of the offline policy and of the fine-tuned policy.
   """
+  dataset, environment = task.dataset_factory(), task.environment_factory(0)
   spec = specs.make_environment_spec(environment)
-  networks = network_factory(spec)
-  evaluate = lambda source: mean_return(
-      online_builder, networks, source, environment, num_eval_episodes)
+  networks = agent.network_factory(spec)
+  make_policy = functools.partial(online_builder.make_policy, networks, spec)
 
-  offline = offline_builder.make_learner(
-      jax.random.PRNGKey(seed), networks, dataset,
+  def mean_return(source: core.VariableSource) -> float:
+    actor = online_builder.make_actor(
+        jax.random.PRNGKey(0), make_policy(evaluation=True), spec, source)
+    loop = acme.EnvironmentLoop(environment, actor, logger=loggers.NoOpLogger())
+    return np.mean([
+        loop.run_episode()['episode_return'] for _ in range(num_eval_episodes)])
+
+  offline = agent.builder.make_learner(
+      jax.random.PRNGKey(0), networks, dataset,
       lambda *_, **__: loggers.NoOpLogger(), spec)
   for _ in range(num_offline_steps):
     offline.step()
-  before = evaluate(offline)
+  before = mean_return(offline)
 
-  agent = acme_layout.LocalLayout(
-      seed, spec,
+  layout = acme_layout.LocalLayout(
+      0, spec,
       builders.ActorLearnerBuilder(
           online_builder, spec, state=offline.save(),
           transform=add_half(
               transform, dataset, online_builder.transitions_per_step,
-              jax.random.PRNGKey(seed))),
+              jax.random.PRNGKey(0))),
       networks,
-      online_builder.make_policy(networks, spec, evaluation=False),
+      make_policy(evaluation=False),
       min_replay_size=min_replay_size,
       # The layout makes one learner step for each batch_size /
       # samples_per_insert environment steps.
       batch_size=env_steps_per_learner_step, samples_per_insert=1.,
       checkpoint=False)
-  loop = acme.EnvironmentLoop(
-      environment, agent, logger=loggers.TerminalLogger('actor'))
-  loop.run(num_steps=num_env_steps)
-  return before, evaluate(agent)
+  acme.EnvironmentLoop(
+      environment, layout,
+      logger=loggers.TerminalLogger('actor')).run(num_steps=num_env_steps)
+  return before, mean_return(layout)
 
 
 def antmaze_rewards(transition: types.Transition) -> types.Transition:
@@ -155,14 +145,10 @@ ONLINE_CONFIG = dataclasses.replace(
     batch_size=64)
 
 
-def main(argv):
-  """Trains the small agent."""
-  del argv
-  task = small.make_task()
+def main(_):
   before, after = run(
-      small.builder, builders.MSGBuilder(ONLINE_CONFIG), small.network_factory,
-      task.dataset_factory(), antmaze_rewards, task.environment_factory(0),
-      num_offline_steps=1, num_env_steps=10_000,
+      small.AGENT, builders.MSGBuilder(ONLINE_CONFIG), small.make_task(),
+      antmaze_rewards, num_offline_steps=1, num_env_steps=10_000,
       env_steps_per_learner_step=50, min_replay_size=2000,
       num_eval_episodes=20)
   print(f'Mean return: {before:.2f} offline, {after:.2f} after fine-tuning.')

@@ -15,6 +15,7 @@ if __name__ == '__main__':
   quiet.quiet_libraries()
 
 import time
+from typing import Any
 
 import acme
 from acme.agents.jax import actor_core
@@ -104,8 +105,8 @@ class ClonerBuilder:
 
 
 def make_experiment(
-    task: tasks.Task, root_dir: str, num_steps: int, eval_every_steps: int,
-    episodes_per_eval: int) -> experiment_config.ExperimentConfig:
+    task: tasks.Task, root_dir: str,
+    **budget: Any) -> experiment_config.ExperimentConfig:
   """Returns the experiment that trains the cloner on a task."""
   return experiment_config.ExperimentConfig(
       builder=builders.BatchingBuilder(ClonerBuilder(), _BATCH_SIZE),
@@ -114,17 +115,13 @@ def make_experiment(
       environment_factory=task.environment_factory,
       root_dir=root_dir,
       seed=0,
-      num_steps=num_steps,
       num_sgd_steps_per_step=1,
-      eval_every_steps=eval_every_steps,
-      episodes_per_eval=episodes_per_eval,
       score_fn=task.score_fn,
-      config={'agent': 'cloner', 'dataset': task.dataset})
+      config={'agent': 'cloner', 'dataset': task.dataset},
+      **budget)
 
 
-def main(argv):
-  """Trains the cloner in a Launchpad program."""
-  del argv
+def main(_):
   local.launch(make_experiment(
       small.make_task(), 'runs/examples/own_builder', num_steps=2000,
       eval_every_steps=500, episodes_per_eval=10))

@@ -1,9 +1,7 @@
 """The task and the small agent that the examples share."""
 
-import functools
-
+from .. import algorithms
 from .. import tasks
-from ... import builders
 from ...agents import msg
 
 TASK_NAME = 'pointmaze-umaze'
@@ -16,8 +14,7 @@ CONFIG = msg.MSGConfig(
     behavior_regularization_alpha=0.5,
     actor_network_hidden_sizes=(64, 64), critic_network_hidden_sizes=(64, 64))
 
-builder = builders.MSGBuilder(CONFIG)
-network_factory = functools.partial(builders.make_msg_networks, config=CONFIG)
+AGENT = algorithms.make_agent(CONFIG)
 
 
 def make_task() -> tasks.Task:

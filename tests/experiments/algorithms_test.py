@@ -1,7 +1,7 @@
 """Tests the options of algorithms from gin: accepted and refused bindings."""
 
-from acme_msg.experiments import algorithms
 from acme_msg.experiments import gin_options
+from acme_msg.experiments import settings
 import pytest
 
 _S = 'msg.config.MSGConfig.num_sgd_steps_per_step'
@@ -9,7 +9,7 @@ _S = 'msg.config.MSGConfig.num_sgd_steps_per_step'
 
 def _config(*bindings, configs=(), algorithm='msg'):
   gin_options.parse(configs, bindings)
-  return algorithms.make_agent(algorithm).config
+  return settings.make_agent(settings.AgentConfig(algorithm)).config
 
 
 def test_last_binding_wins():

@@ -6,7 +6,6 @@ episode is 1 if it reaches the goal, else 0.
 
 import csv
 import dataclasses
-import functools
 import os
 import pickle
 import re
@@ -15,6 +14,7 @@ from acme.utils import loggers
 from acme_msg import builders
 from acme_msg.agents import bc
 from acme_msg.datasets import pointmaze_generator
+from acme_msg.experiments import algorithms
 from acme_msg.experiments import tasks
 from acme_msg.experiments.examples import local_layout
 from acme_msg.experiments.examples import offline_loop
@@ -48,14 +48,11 @@ _LEAST = {'bc': 0.25, **dict.fromkeys(_VARIANTS, 0.5)}
 
 
 def _make_agent(name):
-  """Returns builder and network factory."""
   if name == 'bc':
-    return (builders.BCBuilder(_BC),
-            functools.partial(builders.make_bc_networks, config=_BC))
+    return algorithms.make_agent(_BC)
   builder_class, options = _VARIANTS[name]
   config = dataclasses.replace(small.CONFIG, **options)
-  return (builder_class(config),
-          functools.partial(builders.make_msg_networks, config=config))
+  return algorithms.make_agent(config)._replace(builder=builder_class(config))
 
 
 @pytest.fixture(name='path', scope='module')
@@ -85,12 +82,9 @@ def _evaluations(directory):
 
 @pytest.mark.parametrize('name', ['deep', 'bc'])
 def test_offline_loop_learns_and_resumes(name, task, tmp_path):
-  builder, network_factory = _make_agent(name)
-
   def run(directory, num_gradient_steps):
     return offline_loop.run(
-        builder, network_factory, task.dataset_factory(),
-        task.environment_factory(0), str(directory),
+        _make_agent(name), task, str(directory),
         num_gradient_steps=num_gradient_steps, eval_every=10,
         num_eval_episodes=4)
 
@@ -110,9 +104,8 @@ def test_offline_loop_learns_and_resumes(name, task, tmp_path):
 def test_local_layout_learns(name, task, tmp_path):
   log = loggers.InMemoryLogger()
   local_layout.run(
-      *_make_agent(name), task.dataset_factory, task.environment_factory(0),
-      str(tmp_path), num_env_steps=8000, env_steps_per_learner_step=100,
-      logger=log)
+      _make_agent(name), task, str(tmp_path), log, num_env_steps=8000,
+      env_steps_per_learner_step=100)
   # Each learner step makes 50 gradient steps.
   counts = log.data[-1]
   assert counts['learner_steps'] == counts['actor_steps'] // 100 * 50
@@ -158,9 +151,10 @@ def main(argv):
   program = lp.Program('layouts')
   with open(argv[1], 'rb') as f:
     layouts = pickle.load(f)
-  for label, builder, *args in layouts:
+  for label, agent, *args in layouts:
+    agent = agent._replace(builder=Slowing(agent.builder))
     layout = offline_distributed_layout.make_program(
-        Slowing(builder), *args, num_gradient_steps=int(argv[3]), label=label)
+        agent, *args, num_gradient_steps=int(argv[3]), label=label)
     for group, nodes in layout.groups.items():
       program.groups[f'{label}_{group}'] = nodes
   lp.launch(program, launch_type=argv[2], terminal='current_terminal')
@@ -193,8 +187,7 @@ def _arguments(path, *args):
 def _layouts(names, task, path):
   """Writes the arguments of the layouts' programs; returns the file's name."""
   return _arguments(path / 'layouts', *(
-      (name, *_make_agent(name), task.dataset_factory,
-       task.environment_factory, str(path / name)) for name in names))
+      (name, _make_agent(name), task, str(path / name)) for name in names))
 
 
 def _trained_returns(name, *printed):
@@ -235,11 +228,10 @@ def test_offline_distributed_layout_ends(run, task, tmp_path):
 
 def test_online_finetuning_improves_an_offline_policy(task):
   before, after = online_finetuning.run(
-      small.builder, builders.MSGBuilder(online_finetuning.ONLINE_CONFIG),
-      small.network_factory, task.dataset_factory(),
-      online_finetuning.antmaze_rewards, task.environment_factory(0),
-      num_offline_steps=1, num_env_steps=8000, env_steps_per_learner_step=50,
-      min_replay_size=2000, num_eval_episodes=20, seed=0)
+      small.AGENT, builders.MSGBuilder(online_finetuning.ONLINE_CONFIG), task,
+      online_finetuning.antmaze_rewards, num_offline_steps=1,
+      num_env_steps=8000, env_steps_per_learner_step=50, min_replay_size=2000,
+      num_eval_episodes=20)
   assert before <= 0.3 and after >= 0.7
 
 

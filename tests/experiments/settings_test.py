@@ -134,7 +134,7 @@ def test_q_filter_asks_for_the_critic():
 def test_recipes_make_experiments(recipe, caplog):
   gin_options.parse([recipe], [])
   [algorithm] = [
-      name for name in algorithms.ALGORITHMS if algorithms.bound(name)]
+      name for name in algorithms.OPTIONS if gin_options.bound(name)]
   experiment = _make(configs=[recipe], agent=settings.AgentConfig(algorithm))
   # Nodes unpickle the experiment and make the networks.
   experiment = pickle.loads(pickle.dumps(experiment))
