@@ -33,10 +33,11 @@ OPTIONS: Mapping[str, type] = {
 }
 
 
-def make_agent(config: Any) -> Agent:
+def make_agent(options: Any) -> Agent:
   """Makes an agent from its options, an instance of a class in `OPTIONS`."""
-  if isinstance(config, msg.BatchEnsembleMSGConfig):
-    config = config.to_msg_config()
+  config: Any = (
+      options.to_msg_config()
+      if isinstance(options, msg.BatchEnsembleMSGConfig) else options)
   builder, make_networks = (
       (builders.BCBuilder, builders.make_bc_networks)
       if isinstance(config, bc.BCConfig) else

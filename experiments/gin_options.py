@@ -85,10 +85,7 @@ def _check_all_read():
 
 
 def bound(algorithm: str) -> Mapping[str, Any]:
-  """Returns the options of an algorithm that gin has bound.
-
-  Args:
-    algorithm: one of `algorithms.OPTIONS`.
+  """Returns the options of one of `algorithms.OPTIONS` that gin has bound.
 
   Raises:
     ValueError: if a value has not the type of its option.

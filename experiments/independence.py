@@ -46,11 +46,15 @@ from .. import command_help
 from ..agents import sharding
 from ..agents.msg import losses
 
+_OUTPUT = flags.DEFINE_string(
+    'output', 'runs/independence.png', 'Picture to write.')
+
 NUM_ROOMS = 6
 DATA_ACTIONS = (-0.25, 0.25)
 POLICY_ACTION = -0.75
 METHODS = ('independent', 'shared_lcb', 'shared_min')
 
+_BETA = -2.
 _DISCOUNT = 0.99
 _NUM_MEMBERS = 64
 _NUM_FEATURES = 64
@@ -86,12 +90,7 @@ class Problem(NamedTuple):
 def make_problem(key: jax.Array, policy_action: jax.Array) -> Problem:
   """Draws features, rewards and initial weights.
 
-  Args:
-    key: random key.
-    policy_action: the policy's action in all rooms, `[]`, in [-1, 1].
-
-  Returns:
-    The problem.
+  The policy takes the action `policy_action`, `[]`, in [-1, 1], in all rooms.
   """
   features_key, values_key, weights_key = jax.random.split(key, 3)
   slope, offset = jax.random.normal(features_key, (2, _NUM_FEATURES))
@@ -143,16 +142,10 @@ def pessimistic_values(
     problem: Problem, method: str, beta: float) -> jax.Array:
   """Runs fitted Q evaluation and computes the policy objective from it.
 
-  Args:
-    problem: data and members.
-    method: a `td_target_method` of MSG.
-    beta: coefficient of the standard deviation.
-
-  Returns:
-    The lower confidence bound (docs/msg.md 3.8) of the policy's action in each
-    room or, for 'shared_min', the minimum over members, `[H]`.
+  Returns the lower confidence bound (docs/msg.md 3.8) of the policy's action in
+  each room or, for 'shared_min', the minimum over members, `[H]`. `method` is a
+  `td_target_method` of MSG.
   """
-
   def fit(_, q):
     targets = losses.shared_td_target(
         losses.td_target(q[:, problem.next_room, None], problem.reward,
@@ -200,10 +193,8 @@ def draw(policy_actions: np.ndarray, excesses: dict[str, np.ndarray],
          output_png: str) -> None:
   """Draws excesses by room, and the share of positive excesses by policy.
 
-  Args:
-    policy_actions: `[P]`, which include `POLICY_ACTION`.
-    excesses: results of `excess` by method, each `[P, E, H]`.
-    output_png: the picture to write.
+  `excesses` are results of `excess` by method, each `[P, E, H]`, for policies
+  `[P]` that include `POLICY_ACTION`.
   """
   shown = list(policy_actions).index(POLICY_ACTION)
   figure = figure_lib.Figure(figsize=(10, 4.6), layout='constrained')
@@ -219,14 +210,14 @@ def draw(policy_actions: np.ndarray, excesses: dict[str, np.ndarray],
     by_action.plot(
         policy_actions, 100 * is_above(values).mean((1, 2)), **style)
   limit = 1.1 * max(abs(bound) for bound in by_room.get_ylim())
-  by_room.set_ylim(-limit, limit)
+  by_room.set(
+      ylim=(-limit, limit), ylabel='estimate minus true value',
+      xlabel=f'room (nothing was tried in room {NUM_ROOMS})',
+      title=f'Policy that takes {POLICY_ACTION} in every room')
   by_room.axhspan(0, limit, color='0.95', zorder=0)
   for height, side in ((0.97, 'above the truth'), (0.06, 'below the truth')):
     by_room.text(0.98, height, side, transform=by_room.transAxes, ha='right',
                  va='top', color='0.4')
-  by_room.set_xlabel(f'room (nothing was tried in room {NUM_ROOMS})')
-  by_room.set_ylabel('estimate minus true value')
-  by_room.set_title(f'Policy that takes {POLICY_ACTION} in every room')
   by_room.legend(
       frameon=False, loc='upper left', alignment='left',
       title='median; bars from 10% to 90% of the draws',
@@ -236,31 +227,23 @@ def draw(policy_actions: np.ndarray, excesses: dict[str, np.ndarray],
   by_action.text(
       np.mean(DATA_ACTIONS), 0.97, "the data's\nactions", ha='center',
       va='top', transform=by_action.get_xaxis_transform(), color='0.4')
-  by_action.set_xlabel("the policy's action (below zero: leaves)")
-  by_action.set_ylabel('rooms with an estimate above the truth (%)')
-  by_action.set_title('All policies')
+  by_action.set(
+      xlabel="the policy's action (below zero: leaves)", title='All policies',
+      ylabel='rooms with an estimate above the truth (%)')
   for axes in (by_room, by_action):
-    axes.grid(color='0.88')
-    axes.set_axisbelow(True)
-    axes.spines[['top', 'right']].set_visible(False)
+    plots.add_grid(axes)
   plots.save(figure, output_png)
 
 
-def run(output_png: str, beta: float = -2., num_draws: int = 100) -> None:
-  """Computes the excesses, prints the conclusion and draws the picture.
-
-  Args:
-    output_png: the picture to write.
-    beta: coefficient of the standard deviation.
-    num_draws: number of random problems for each policy.
-  """
+def run(output_png: str, num_draws: int = 100) -> None:
+  """Computes the excesses, prints the conclusion and draws the picture."""
   actions = np.linspace(-1, 1, 17, dtype=np.float32)
   shown = list(actions).index(POLICY_ACTION)
   excesses = {
-      method: np.asarray(excess(actions, method, beta, num_draws))
+      method: np.asarray(excess(actions, method, _BETA, num_draws))
       for method in METHODS}
   print(f'A policy that takes {POLICY_ACTION} in each of {NUM_ROOMS} rooms, '
-        f'{_NUM_MEMBERS} members, beta={beta:g}, {num_draws} draws.\n'
+        f'{_NUM_MEMBERS} members, beta={_BETA:g}, {num_draws} draws.\n'
         'How the pessimistic estimate compares with the true value:')
   for method, values in excesses.items():
     before_last = values[shown, :, -2]
@@ -268,27 +251,23 @@ def run(output_png: str, beta: float = -2., num_draws: int = 100) -> None:
           f'of all rooms; before the unseen room in '
           f'{is_above(before_last).mean():4.0%}, by {before_last.mean():+.2f} '
           'on average')
-  bolder = excess(actions, 'shared_lcb', 4 * beta, num_draws)
-  bolder = bolder[shown, :, -2].mean()
+  bolder = excess(actions, 'shared_lcb', 4 * _BETA, num_draws)
   draw(actions, excesses, output_png)
   print(f'''\
 Independent targets stay pessimistic. Shared targets raise the estimate of every
 second room before the unseen one, mostly above the true value, if the policy's
 action is more negative than those of the data. More pessimism in shared_lcb,
-beta={4 * beta:g}, raises the average before the unseen room to {bolder:+.2f}.
+beta={4 * _BETA:g}, raises the average before the unseen room to \
+{bolder[shown, :, -2].mean():+.2f}.
 Picture: {output_png}''')
 
 
-def main(argv):
-  """Runs the demonstration."""
-  del argv
-  output_png = flags.FLAGS.output
-  if not output_png.endswith('.png'):
+def main(_):
+  if not _OUTPUT.value.endswith('.png'):
     raise app.UsageError(
-        f'--output={output_png!r} must name a picture, something.png.')
-  run(output_png)
+        f'--output={_OUTPUT.value!r} must name a picture, something.png.')
+  run(_OUTPUT.value)
 
 
 if __name__ == '__main__':
-  flags.DEFINE_string('output', 'runs/independence.png', 'Picture to write.')
   command_help.run(main, {'Output': ('output',)})

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 from matplotlib import collections as shapes
 from matplotlib import colors
 from matplotlib import figure as figure_lib
-from matplotlib import lines
 from matplotlib import patches
 import numpy as np
 
@@ -56,9 +55,6 @@ def rollouts(task_name: str, policy: Callable[..., jax.Array], params: Any,
     num_episodes: number of episodes.
     seed: seed of starts, goals and the policy's samples.
 
-  Returns:
-    The episodes.
-
   Raises:
     ValueError: if there is no such task.
   """
@@ -89,13 +85,7 @@ def values_at_rest(
     networks: networks_lib.MSGNetworks, policy_params: Any,
     critic_params: Any, positions: np.ndarray,
 ) -> Tuple[np.ndarray, np.ndarray]:
-  """Evaluates the critics at positions with velocity zero.
-
-  Args:
-    networks: policy and critics.
-    policy_params: the policy's params.
-    critic_params: the params of all N members.
-    positions: `[..., 2]`, in units of length.
+  """Evaluates the critics at positions `[..., 2]` with velocity zero.
 
   Returns:
     Mean and standard deviation (ddof 0) over members i of the value of the
@@ -116,71 +106,56 @@ def values_at_rest(
   return q.mean(axis=0).reshape(shape), q.std(axis=0).reshape(shape)
 
 
-def _grid(maze: mazes.Maze) -> Tuple[np.ndarray, np.ndarray]:
-  """Returns the edges of the squares of values, along x and along y."""
+def _edges(maze: mazes.Maze, side: float) -> Tuple[np.ndarray, np.ndarray]:
+  """Returns the edges of squares that cover a maze, along x and along y."""
   x, y, width, height = maze.extent
-  return (np.linspace(x, x + width, round(width / _SPACING) + 1),
-          np.linspace(y, y + height, round(height / _SPACING) + 1))
+  return (np.linspace(x, x + width, round(width / side) + 1),
+          np.linspace(y, y + height, round(height / side) + 1))
 
 
-def _draw_values(axes, maze, edges, values, colormap, title, label):
-  """Draws values `[rows, columns]`, one per square of the grid."""
-  image = axes.pcolormesh(*edges, values, cmap=colormap, rasterized=True)
-  _draw_colorbar(axes, image, label)
-  _draw_goal(axes, maze.to_xy(maze.evaluation_goal), 'white')
-  axes.set_title(title)
+def _draw_squares(axes, edges, values, label, **style):
+  """Draws one value per square, `[rows, columns]`, and a colour bar."""
+  image = axes.pcolormesh(*edges, values, rasterized=True, **style)
+  # To the right of the maze and of the same height.
+  axes.figure.colorbar(
+      image, cax=axes.inset_axes([1.03, 0, 0.04, 1]), label=label)
 
 
 def _draw_data(axes, maze, dataset):
   """Draws the number of transitions per square, and rewarded positions."""
-  x, y, width, height = maze.extent
-  edges = (np.arange(x, x + width + 1e-6, _DATA_SQUARE),
-           np.arange(y, y + height + 1e-6, _DATA_SQUARE))
-  positions = dataset.observation[:, 0], dataset.observation[:, 1]
-  counts, *_ = np.histogram2d(*positions, bins=edges)
-  image = axes.pcolormesh(
-      *edges, np.ma.masked_equal(counts.T, 0), cmap='Blues', rasterized=True,
+  edges = _edges(maze, _DATA_SQUARE)
+  x, y = dataset.observation[:, :2].T
+  counts, *_ = np.histogram2d(x, y, bins=edges)
+  _draw_squares(
+      axes, edges, np.ma.masked_equal(counts.T, 0),
+      f'transitions in a square of side {_DATA_SQUARE}', cmap='Blues',
       norm=colors.LogNorm(1, max(counts.max(), 10)))
-  _draw_colorbar(
-      axes, image, f'transitions in a square of side {_DATA_SQUARE}')
   # A reward above the least one is the transformed reward 1 of the task. The
   # position is that before the step, because in files of D4RL's layout the
   # observation after an episode's last step belongs to the next episode.
   rewarded = dataset.observation[dataset.reward > dataset.reward.min(), :2]
   rewarded = rewarded[::len(rewarded) // _MAX_REWARD_DOTS + 1]
-  axes.plot(*rewarded.T, '.', color=_REWARD_COLOR, markersize=2)
-  _legend(axes, [lines.Line2D(
-      [], [], color=_REWARD_COLOR, marker='.', linestyle='',
-      label='rewarded' if len(rewarded) else 'rewarded: nowhere')])
+  axes.plot(*rewarded.T, '.', color=_REWARD_COLOR, markersize=3,
+            label='rewarded' if len(rewarded) else 'rewarded: nowhere')
   axes.set_title(f'Data: {len(dataset.reward):,} transitions')
 
 
 def _draw_trajectories(axes, trajectories):
   """Draws the trajectory, the start and the goal of each episode."""
-  for success, color in ((True, _SUCCESS_COLOR), (False, _FAILURE_COLOR)):
+  for success, color, label in ((True, _SUCCESS_COLOR, 'success'),
+                                (False, _FAILURE_COLOR, 'failure')):
     axes.add_collection(shapes.LineCollection(
         [t.positions for t in trajectories if t.success == success],
-        colors=color, linewidths=1, alpha=0.7))
+        colors=color, linewidths=1, alpha=0.7, label=label))
+  axes.plot(*np.transpose([t.positions[0] for t in trajectories]), 'o',
+            color=_START_COLOR, markersize=3, zorder=3, label='start')
   for trajectory in trajectories:
-    axes.plot(*trajectory.positions[0], 'o', color=_START_COLOR, markersize=3,
-              zorder=3)
     _draw_goal(axes, trajectory.goal, _GOAL_COLOR)
+  axes.plot([], [], 'o', markeredgecolor=_GOAL_COLOR, markerfacecolor='none',
+            label='goal')
   succeeded = sum(t.success for t in trajectories)
-  _legend(axes, [
-      lines.Line2D([], [], color=_SUCCESS_COLOR, label='success'),
-      lines.Line2D([], [], color=_FAILURE_COLOR, label='failure'),
-      lines.Line2D([], [], color=_START_COLOR, marker='o', markersize=3,
-                   linestyle='', label='start'),
-      lines.Line2D([], [], markeredgecolor=_GOAL_COLOR, marker='o',
-                   markerfacecolor='none', linestyle='', label='goal')])
   axes.set_title(f'Final policy: {succeeded} of {len(trajectories)} episodes '
                  'reach the goal')
-
-
-def _draw_colorbar(axes, image, label):
-  """Draws a colour bar to the right of the maze, of the same height."""
-  axes.figure.colorbar(
-      image, cax=axes.inset_axes([1.03, 0, 0.04, 1]), label=label)
 
 
 def _draw_goal(axes, goal, color):
@@ -189,25 +164,22 @@ def _draw_goal(axes, goal, color):
       linewidth=1.2, zorder=3))
 
 
-def _legend(axes, handles):
-  """Puts the legend below the maze, which has no empty corner."""
-  axes.legend(handles=handles, loc='upper center', ncols=len(handles),
-              bbox_to_anchor=(0.5, -0.13), frameon=False, fontsize='small',
-              handletextpad=0.4, columnspacing=1.2)
-
-
 def _draw_maze(axes, maze):
+  """Draws the walls, and the legend below: a maze has no empty corner."""
   for x, y, width, height in maze.walls:
     axes.add_patch(patches.Rectangle(
         (x, y), width, height, facecolor=_WALL_COLOR, linewidth=0, zorder=2))
   x, y, width, height = maze.extent
   # Show only a part of the outer walls.
   margin = 0.75 * mazes.SCALING
-  axes.set_xlim(x + margin, x + width - margin)
-  axes.set_ylim(y + margin, y + height - margin)
-  axes.set_aspect('equal')
-  axes.set_xlabel('x (units of length)')
-  axes.set_ylabel('y (units of length)')
+  axes.set(aspect='equal',
+           xlim=(x + margin, x + width - margin), xlabel='x (units of length)',
+           ylim=(y + margin, y + height - margin), ylabel='y (units of length)')
+  handles, _ = axes.get_legend_handles_labels()
+  if handles:
+    axes.legend(loc='upper center', ncols=len(handles),
+                bbox_to_anchor=(0.5, -0.13), frameon=False, fontsize='small',
+                handletextpad=0.4, columnspacing=1.2)
 
 
 def draw(output_png: str, task_name: str, networks: networks_lib.MSGNetworks,
@@ -219,8 +191,8 @@ def draw(output_png: str, task_name: str, networks: networks_lib.MSGNetworks,
     output_png: path of the picture, which is replaced if it exists.
     task_name: one of `pointmaze.task_names()`.
     networks: policy and critics.
-    policy_params: the policy's params, from `get_variables(['policy'])`.
-    critic_params: the params of all members, from `get_variables(['critic'])`.
+    policy_params: from `get_variables(['policy'])`.
+    critic_params: those of all members, from `get_variables(['critic'])`.
     dataset: the T transitions from which the policy was learned, `[T, ...]`.
     trajectories: episodes of the policy, from `rollouts`.
 
@@ -228,28 +200,30 @@ def draw(output_png: str, task_name: str, networks: networks_lib.MSGNetworks,
     ValueError: if there is no such task.
   """
   maze = pointmaze.get_task(task_name).maze
-  edges = _grid(maze)
+  edges = _edges(maze, _SPACING)
   centres = np.stack(np.meshgrid(
       *(edge[:-1] + _SPACING / 2 for edge in edges)), axis=-1)
   is_free = np.array([[maze.is_free(maze.to_cell(xy)) for xy in row]
                       for row in centres])
-  mean, std = np.full((2,) + is_free.shape, np.nan)
-  mean[is_free], std[is_free] = values_at_rest(
+  moments = np.full((2,) + is_free.shape, np.nan)
+  moments[:, is_free] = values_at_rest(
       networks, policy_params, critic_params, centres[is_free])
 
   _, _, width, height = maze.extent
   figure = figure_lib.Figure(
       figsize=(11, 2 + 8.4 * height / width), layout='constrained')
-  axes = figure.subplots(2, 2)
-  members = f'{networks.critic.num_members} members'
-  _draw_values(axes[0, 0], maze, edges, mean, 'viridis',
-               f'Value at rest: mean of {members}', 'Q (units of reward)')
-  _draw_values(axes[0, 1], maze, edges, std, 'magma',
-               f'Its uncertainty: standard deviation of {members}',
-               'std of Q (units of reward)')
-  _draw_data(axes[1, 0], maze, dataset)
-  _draw_trajectories(axes[1, 1], trajectories)
-  for panel in axes.flat:
-    _draw_maze(panel, maze)
+  top, (data_axes, trajectory_axes) = figure.subplots(2, 2)
+  for axes, values, title, label, colormap in zip(
+      top, moments,
+      ('Value at rest: mean', 'Its uncertainty: standard deviation'),
+      ('Q (units of reward)', 'std of Q (units of reward)'),
+      ('viridis', 'magma')):
+    _draw_squares(axes, edges, values, label, cmap=colormap)
+    _draw_goal(axes, maze.to_xy(maze.evaluation_goal), 'white')
+    axes.set_title(f'{title} of {networks.critic.num_members} members')
+  _draw_data(data_axes, maze, dataset)
+  _draw_trajectories(trajectory_axes, trajectories)
+  for axes in (*top, data_axes, trajectory_axes):
+    _draw_maze(axes, maze)
   figure.suptitle(task_name)
   plots.save(figure, output_png)

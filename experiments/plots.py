@@ -1,6 +1,6 @@
 """Learning curves of finished runs."""
 
-from typing import Mapping
+from typing import Any, Mapping
 
 from matplotlib import figure as figure_lib
 from matplotlib import ticker
@@ -16,13 +16,17 @@ COLORS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9')
 def save(figure: figure_lib.Figure, output_png: str) -> None:
   """Writes a figure as a PNG file, atomically.
 
-  Args:
-    figure: the figure.
-    output_png: path of the file, which is replaced if it exists. Its directory
-      is made if missing.
+  The file is replaced if it exists. Its directory is made if missing.
   """
   with atomic_files.replace(output_png, 'wb') as file:
     figure.savefig(file, format='png', dpi=150)
+
+
+def add_grid(axes: Any) -> None:
+  """Draws a light grid below the curves, and no frame above or to the right."""
+  axes.grid(color='0.9')
+  axes.set_axisbelow(True)
+  axes.spines[['top', 'right']].set_visible(False)
 
 
 def learning_curve(runs: Mapping[str, str], output_png: str,
@@ -51,15 +55,14 @@ def learning_curve(runs: Mapping[str, str], output_png: str,
       raise ValueError(
           f'The run {label!r} in {root_dir} has no evaluations yet. Train it '
           'until its first evaluation, or leave it out.')
-  scored = {
-      label: all(evaluation.scores is not None for evaluation in curve.values())
-      for label, curve in curves.items()}
-  if len(set(scored.values())) > 1:
-    without = [label for label, has_scores in scored.items() if not has_scores]
+  without = [
+      label for label, curve in curves.items()
+      if any(evaluation.scores is None for evaluation in curve.values())]
+  if without and len(without) < len(curves):
     raise ValueError(
         f'The runs {without} have no normalised scores, but the others do. '
         'Draw them separately.')
-  has_scores = all(scored.values())
+  has_scores = not without
 
   figure = figure_lib.Figure(figsize=(7, 4.2), layout='constrained')
   axes = figure.add_subplot()
@@ -74,15 +77,11 @@ def learning_curve(runs: Mapping[str, str], output_png: str,
         linewidth=0)
     axes.plot(list(curve), mean, color=color, marker='o', markersize=3.5,
               label=f'{label}: {mean[-1]:.4g} at the end')
-  axes.set_xlabel('gradient steps')
+  axes.set(title=title, xlabel='gradient steps', xlim=(0, None),
+           ylabel='normalised score (%)' if has_scores
+           else "return (environment's reward per episode)")
   axes.xaxis.set_major_formatter(ticker.EngFormatter(sep=''))
-  axes.set_xlim(left=0)
-  axes.set_ylabel('normalised score (%)' if has_scores
-                  else "return (environment's reward per episode)")
-  axes.set_title(title)
-  axes.grid(color='0.9')
-  axes.set_axisbelow(True)
-  axes.spines[['top', 'right']].set_visible(False)
+  add_grid(axes)
   axes.legend(frameon=False, title='mean of the episodes ± standard error',
               title_fontsize='small', alignment='left')
   save(figure, output_png)

@@ -68,9 +68,7 @@ def _run(algorithm: str, recipe: str, num_steps: int, root_dir: str):
   return experiment
 
 
-def main(argv):
-  """Runs the quickstart."""
-  del argv
+def main(_):
   start = time.time()
   root_dir = os.path.abspath(_ROOT_DIR.value or os.path.join(
       'runs', f'quickstart-{_TASK_NAME.value}-seed{_SEED.value}'))

@@ -5,7 +5,6 @@ import os
 import sys
 from typing import Any, Callable, List, Optional, Sequence, Tuple
 
-from acme import specs
 from acme import types
 import jax
 import numpy as np
@@ -25,14 +24,9 @@ _NUM_TRAJECTORIES = 20
 
 
 def final_score(root_dir: str, num_evaluations: int = 1) -> float:
-  """Returns the mean result of a run's last evaluations.
+  """Returns the mean result of the last evaluations of the run in `root_dir`.
 
-  Args:
-    root_dir: the run's directory.
-    num_evaluations: number of evaluations to average over.
-
-  Returns:
-    The mean normalised score or, where the task has none, the mean return.
+  Results are normalised scores or, where the task has none, returns.
   """
   last = list(evaluations.load(root_dir).values())[-num_evaluations:]
   return float(np.mean([
@@ -42,12 +36,7 @@ def final_score(root_dir: str, num_evaluations: int = 1) -> float:
 def try_to_draw(picture: str, draw_it: Callable[[], None]) -> List[str]:
   """Draws a picture; prints one line if that fails, because the run succeeded.
 
-  Args:
-    picture: the picture's path.
-    draw_it: writes the picture.
-
-  Returns:
-    `[picture]`, or `[]` if it could not be drawn.
+  Returns `[picture]`, its path, or `[]` if it could not be drawn.
   """
   try:
     draw_it()
@@ -61,12 +50,8 @@ def try_to_draw(picture: str, draw_it: Callable[[], None]) -> List[str]:
 def draw(experiment: experiment_config.ExperimentConfig) -> List[str]:
   """Draws the learning curve and, for MSG in a point maze, `maze.png`.
 
-  Args:
-    experiment: a finished experiment.
-
-  Returns:
-    Paths of the pictures, in the run's directory. A picture that cannot be
-    drawn is left out; one line on stderr tells the reason.
+  Returns paths of the pictures, in the run's directory. A picture that cannot
+  be drawn is left out; one line on stderr tells the reason.
   """
   record, root_dir = experiment.config, experiment.root_dir
   curve = os.path.join(root_dir, 'learning_curve.png')
@@ -82,24 +67,20 @@ def draw(experiment: experiment_config.ExperimentConfig) -> List[str]:
 def _draw_maze(experiment: experiment_config.ExperimentConfig, picture: str):
   """Draws values, data and trajectories of a run of MSG in a point maze."""
   task_name = experiment.config['task_name']
-  spec = experiment.environment_spec()
-  networks = experiment.network_factory(spec)
-  trajectories = maze_picture.rollouts(
-      task_name, experiment.builder.make_policy(networks, spec, True),
-      _acting_params(experiment, networks, spec), _NUM_TRAJECTORIES,
-      experiment.seed)
+  dataset: Any = experiment.dataset_factory()
+  if not isinstance(dataset, types.Transition):
+    dataset = next(dataset)  # The first of its blocks.
   maze_picture.draw(
-      picture, task_name, *trained_networks(experiment),
-      _some_data(experiment), trajectories)
+      picture, task_name, *trained_networks(experiment), dataset,
+      maze_picture.rollouts(
+          task_name, *_trained_policy(experiment), _NUM_TRAJECTORIES,
+          experiment.seed))
 
 
 def trained_networks(
     experiment: experiment_config.ExperimentConfig,
 ) -> Tuple[networks_lib.MSGNetworks, Any, Any]:
   """Reads MSG's networks from a run's last checkpoint.
-
-  Args:
-    experiment: a run of MSG.
 
   Returns:
     The networks, which take the environment's (not normalised) observations;
@@ -108,10 +89,7 @@ def trained_networks(
   Raises:
     ValueError: if there is no checkpoint, or if it is of other networks.
   """
-  spec = experiment.environment_spec()
-  networks = experiment.network_factory(spec)
-  params, statistics = _load_params(
-      experiment, networks, spec, ['policy', 'critic'])
+  networks, params, statistics = _restore(experiment, ['policy', 'critic'])
   if statistics:
     def normalized(apply):
       return lambda params, observation, *args: apply(
@@ -127,57 +105,48 @@ def trained_networks(
 def export_policy(experiment: experiment_config.ExperimentConfig) -> str:
   """Writes the final policy as a TensorFlow SavedModel.
 
-  Args:
-    experiment: a finished experiment.
-
-  Returns:
-    The SavedModel's directory, `root_dir/saved_model/STEP`, where STEP is the
-    last gradient step; TensorFlow Serving reads it as a version. An existing
-    directory is not changed.
+  Returns its directory, `root_dir/saved_model/STEP`, where STEP is the last
+  gradient step; TensorFlow Serving reads it as a version. An existing directory
+  is not changed.
   """
   step = experiment.gradient_steps(experiment.num_steps)
   path = os.path.join(experiment.root_dir, 'saved_model', str(step))
-  if os.path.exists(path):
-    return path
-  spec = experiment.environment_spec()
-  networks = experiment.network_factory(spec)
-  saved_model.export(
-      path, experiment.builder.make_policy(networks, spec, True),
-      _acting_params(experiment, networks, spec), spec.observations.shape[0])
+  if not os.path.exists(path):
+    saved_model.export(
+        path, *_trained_policy(experiment),
+        experiment.environment_spec().observations.shape[0])
   return path
 
 
-def _some_data(experiment) -> types.Transition:
-  """Returns the dataset or, if it comes in blocks, the first block."""
-  dataset = experiment.dataset_factory()
-  return dataset if isinstance(dataset, types.Transition) else next(dataset)
-
-
-def _acting_params(experiment, networks, spec):
-  """Returns the final params of the evaluated policy."""
-  params, statistics = _load_params(experiment, networks, spec, [
+def _trained_policy(
+    experiment: experiment_config.ExperimentConfig,
+) -> Tuple[Callable[..., jax.Array], Any]:
+  """Returns the evaluated policy and its final params."""
+  networks, params, statistics = _restore(experiment, [
       name for name in experiment.variables if name in ('policy', 'critic')])
   if statistics:
     params.append(statistics)
-  return params if len(params) > 1 else params[0]
+  policy = experiment.builder.make_policy(
+      networks, experiment.environment_spec(), True)
+  return policy, params if len(params) > 1 else params[0]
 
 
-def _load_params(
-    experiment: experiment_config.ExperimentConfig, networks: Any,
-    spec: specs.EnvironmentSpec, names: Sequence[str],
-) -> Tuple[List[Any], Optional[normalizing.Statistics]]:
-  """Reads the params of 'policy' or 'critic', and the statistics, if any."""
-  key = jax.random.PRNGKey(0)
+def _restore(
+    experiment: experiment_config.ExperimentConfig, names: Sequence[str],
+) -> Tuple[Any, List[Any], Optional[normalizing.Statistics]]:
+  """Returns the networks, the params of the named ones, and the statistics."""
+  spec = experiment.environment_spec()
+  networks = experiment.network_factory(spec)
   # The networks of behaviour cloning are the policy itself.
-  like = {f'{name}_params': jax.eval_shape(
-      getattr(networks, name, networks).init, key) for name in names}
-  if not isinstance(experiment.builder, builders.NormalizingBuilder):
-    own = checkpointing.restore_variables(experiment.root_dir, like)
-    statistics = None
-  else:
+  like: Any = {f'{name}_params': jax.eval_shape(
+      getattr(networks, name, networks).init, jax.random.PRNGKey(0))
+               for name in names}
+  normalizes = isinstance(experiment.builder, builders.NormalizingBuilder)
+  if normalizes:
     observation: Any = jax.ShapeDtypeStruct(spec.observations.shape, np.float32)
-    restored = checkpointing.restore_variables(experiment.root_dir, {
-        'learner': like,
-        'statistics': normalizing.Statistics(observation, observation)})
-    own, statistics = restored['learner'], restored['statistics']
-  return [own[f'{name}_params'] for name in names], statistics
+    like = {'learner': like,
+            'statistics': normalizing.Statistics(observation, observation)}
+  restored = checkpointing.restore_variables(experiment.root_dir, like)
+  params = restored['learner'] if normalizes else restored
+  return (networks, [params[f'{name}_params'] for name in names],
+          restored['statistics'] if normalizes else None)

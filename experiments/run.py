@@ -22,7 +22,6 @@ import jax
 from . import experiment_flags
 from . import report
 from .. import command_help
-from ..launch import experiment_config
 from ..launch import local
 from ..launch import run_directory
 
@@ -35,33 +34,24 @@ _DEBUG_NANS = flags.DEFINE_bool(
     'debug_nans', False, 'Stop at the first NaN in a compiled program.')
 
 
-def _set_debug_nans():
-  # The learner's process inherits the environment variable.
-  os.environ['JAX_DEBUG_NANS'] = 'True'
-  jax.config.update('jax_debug_nans', True)
-
-
-def launch(experiment: experiment_config.ExperimentConfig, run_local: bool):
-  """Runs an experiment in this process or as a Launchpad program."""
-  if run_local:
-    local.run_local(experiment)
-  else:
-    local.launch(experiment, flags.FLAGS.lp_launch_type)
-
-
 def main(argv):
   """Runs the experiment that the flags describe."""
   if len(argv) > 1:
     sys.exit(f'error: {" ".join(argv[1:])!r}: only flags are taken.')
   if _DEBUG_NANS.value:
-    _set_debug_nans()
+    # The learner's process inherits the environment variable.
+    os.environ['JAX_DEBUG_NANS'] = 'True'
+    jax.config.update('jax_debug_nans', True)
   try:
     experiment = experiment_flags.make_experiment()
     run_directory.check(experiment)
   except (ValueError, FileNotFoundError) as e:
     sys.exit(f'error: {e}')
   try:
-    launch(experiment, _RUN_LOCAL.value)
+    if _RUN_LOCAL.value:
+      local.run_local(experiment)
+    else:
+      local.launch(experiment, flags.FLAGS.lp_launch_type)
   except (ValueError, FileNotFoundError) as e:
     if flags.FLAGS.pdb_post_mortem:
       raise  # To the debugger.

@@ -163,17 +163,8 @@ def make_experiment(
 ) -> experiment_config.ExperimentConfig:
   """Makes an experiment; nothing is started or written.
 
-  Args:
-    agent_config: the agent; gin bindings in force give its options.
-    task_config: the task and its dataset.
-    budget: number of steps and evaluations.
-    data: how the dataset is used.
-    seed: seed of the learner, the actors and the environments.
-    root_dir: the run's directory; by default runs/TASK-ALGORITHM-seedSEED.
-    num_evaluators: number of evaluator nodes.
-
-  Returns:
-    The experiment.
+  Gin bindings in force give the agent's options. The run's directory is
+  runs/TASK-ALGORITHM-seedSEED by default.
 
   Raises:
     ValueError: if settings contradict each other or are invalid.
@@ -184,14 +175,12 @@ def make_experiment(
       task_config, options=data.options,
       discount=getattr(agent.config, 'discount', 1.),
       in_blocks=data.stream is not None)
-  record = data.record()
-  builder = agent.builder
+  builder, record = agent.builder, data.record()
   if data.normalize_observations:
     builder = builders.NormalizingBuilder(builder)
   if root_dir is None:
-    root_dir = os.path.join(
-        'runs',
-        f'{task_config.task_name}-{agent_config.algorithm}-seed{seed}')
+    root_dir = os.path.join('runs', '-'.join([
+        task_config.task_name, agent_config.algorithm, f'seed{seed}']))
   return experiment_config.ExperimentConfig(
       builder=builder,
       network_factory=agent.network_factory,

@@ -79,9 +79,6 @@ def make_task(
     discount: discount of n-step returns.
     in_blocks: whether the dataset is read block by block, in bounded memory.
 
-  Returns:
-    The task.
-
   Raises:
     ValueError: if there is no such task class or task, or if the dataset's
       name is ambiguous.

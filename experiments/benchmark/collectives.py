@@ -55,15 +55,8 @@ def compile_learner_step(
     devices: Sequence[Any]) -> jax.stages.Compiled:
   """Compiles a learner step on a resident dataset, without running it.
 
-  Args:
-    config: the agent's options.
-    observation_size: O.
-    action_size: A.
-    devices: D devices. With `parallel_map='shard_map'` they may be those of a
-      topology, which need not be present.
-
-  Returns:
-    The compiled program.
+  With `config.parallel_map='shard_map'` the devices may be those of a topology,
+  which need not be present.
   """
   networks = builders.make_msg_networks(
       common.environment_spec(observation_size, action_size), config)

@@ -65,9 +65,6 @@ def count_in_loop(text: str) -> LoopCounts:
   Args:
     text: the optimised HLO of a learner step of more than one gradient step.
 
-  Returns:
-    The collectives.
-
   Raises:
     ValueError: if there is no loop, or if a loop within the body has
       collectives, whose number would depend on that loop.

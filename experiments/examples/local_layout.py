@@ -35,13 +35,8 @@ def run(
 ) -> acme_layout.LocalLayout:
   """Trains an agent; resumes from the checkpoint in `directory`, if any.
 
-  Args:
-    agent: the agent.
-    task: its dataset, and the environment in which the policy acts.
-    directory: directory of the checkpoints.
-    logger: receives one row per episode.
-    num_env_steps: environment steps; the last episode is finished.
-    env_steps_per_learner_step: environment steps for each learner step.
+  The logger receives one row per episode. Training ends with the episode in
+  which `num_env_steps` is reached.
 
   Returns:
     The layout, which is an actor and a source of the learner's variables.

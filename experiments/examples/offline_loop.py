@@ -37,7 +37,7 @@ def run(
     eval_every: int,
     num_eval_episodes: int,
 ) -> core.Learner:
-  """Trains for a number of steps; resumes from the checkpoint, if any.
+  """Trains an agent; resumes from the checkpoint in `directory`, if any.
 
   Args:
     agent: the agent; its builder may be any `OfflineBuilder`.
@@ -46,9 +46,6 @@ def run(
     num_gradient_steps: the absolute number of gradient steps.
     eval_every: learner steps between evaluations.
     num_eval_episodes: episodes of each evaluation.
-
-  Returns:
-    The learner.
   """
   builder, environment = agent.builder, task.environment_factory(0)
   spec = specs.make_environment_spec(environment)

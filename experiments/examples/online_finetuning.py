@@ -36,21 +36,12 @@ from ...datasets import rewards
 
 
 def add_half(
-    transform: Callable[[types.Transition], types.Transition],
-    dataset: types.Transition,
-    batch_size: int,
-    random_key: jax.Array,
+    dataset: types.Transition, batch_size: int, random_key: jax.Array,
 ) -> Callable[[types.Transition], types.Transition]:
   """Replaces every second row of the actors' batches by a row of a dataset.
 
-  Args:
-    transform: the loader's transform of rewards, applied to the actors' rows.
-    dataset: the whole dataset.
-    batch_size: number of rows of a batch, even.
-    random_key: determines the dataset's rows.
-
-  Returns:
-    A function from batches `[batch_size, ...]` to batches of the same shape.
+  The returned function takes and returns batches `[batch_size, ...]`, of an
+  even size. It transforms the actors' rewards as the dataset's loader does.
   """
   known = builders.sample_batches(
       dataset._replace(extras=()), batch_size // 2, random_key)
@@ -58,7 +49,8 @@ def add_half(
   def mix(batch: types.Transition) -> types.Transition:
     return jax.tree.map(
         lambda x, y: np.stack([x[::2], y], axis=1).reshape(x.shape),
-        transform(batch), next(known))
+        batch._replace(reward=rewards.transform(
+            batch.reward, 'auto', small.TASK_NAME)), next(known))
 
   return mix
 
@@ -67,7 +59,6 @@ def run(
     agent: algorithms.Agent,
     online_builder: builders.FeedForwardBuilder,
     task: tasks.Task,
-    transform: Callable[[types.Transition], types.Transition],
     *,
     num_offline_steps: int,
     num_env_steps: int,
@@ -77,17 +68,10 @@ def run(
 ) -> Tuple[float, float]:
   """Trains offline, then online.
 
-  Args:
-    agent: the agent that learns from the dataset.
-    online_builder: the builder of the same agent; its options may differ.
-    task: the dataset, which gives all offline and half of the online data, and
-      the environment for online training and evaluation.
-    transform: the loader's transform of rewards, applied to online data.
-    num_offline_steps: offline learner steps.
-    num_env_steps: environment steps; the last episode is finished.
-    env_steps_per_learner_step: environment steps for each online learner step.
-    min_replay_size: environment steps before the first online learner step.
-    num_eval_episodes: episodes of each evaluation.
+  `online_builder` builds the same agent; its options may differ. The dataset
+  gives all offline and half of the online data. Online learner steps begin
+  after `min_replay_size` environment steps. Training ends with the episode in
+  which `num_env_steps` is reached.
 
   Returns:
     The mean returns of the offline policy and of the fine-tuned policy.
@@ -116,7 +100,7 @@ def run(
       builders.ActorLearnerBuilder(
           online_builder, spec, state=offline.save(),
           transform=add_half(
-              transform, dataset, online_builder.transitions_per_step,
+              dataset, online_builder.transitions_per_step,
               jax.random.PRNGKey(0))),
       networks,
       make_policy(evaluation=False),
@@ -131,12 +115,6 @@ def run(
   return before, mean_return(layout)
 
 
-def antmaze_rewards(transition: types.Transition) -> types.Transition:
-  """Transforms rewards as the loader of the mazes' data does."""
-  return transition._replace(reward=rewards.transform(
-      transition.reward, 'auto', small.TASK_NAME))
-
-
 ONLINE_CONFIG = dataclasses.replace(
     small.CONFIG, beta=-1., behavior_regularization_type='none',
     # Cloning would imitate the policy's own actions.
@@ -148,7 +126,7 @@ ONLINE_CONFIG = dataclasses.replace(
 def main(_):
   before, after = run(
       small.AGENT, builders.MSGBuilder(ONLINE_CONFIG), small.make_task(),
-      antmaze_rewards, num_offline_steps=1, num_env_steps=10_000,
+      num_offline_steps=1, num_env_steps=10_000,
       env_steps_per_learner_step=50, min_replay_size=2000,
       num_eval_episodes=20)
   print(f'Mean return: {before:.2f} offline, {after:.2f} after fine-tuning.')

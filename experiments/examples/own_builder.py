@@ -1,10 +1,10 @@
 """Trains an agent of another package in this package's Launchpad program.
 
-The agent clones behaviour with a mean squared error and uses Acme's interface
-only. Its learner takes batches from an iterator, as Acme's learners do;
-`BatchingBuilder` makes the batches from the whole dataset that the program's
-data node serves. The policy is a Gaussian of fixed scale: a deterministic
-policy would stay at the first wall that it hits.
+The agent is Acme's behaviour cloning with a mean squared error. Its learner
+takes batches from an iterator, as all of Acme's learners do; `BatchingBuilder`
+makes the batches from the whole dataset that the program's data node serves.
+The policy is a Gaussian of fixed scale: a deterministic policy would stay at
+the first wall that it hits.
 
 Usage:
   python -m acme_msg.experiments.examples.own_builder
@@ -14,12 +14,12 @@ if __name__ == '__main__':
   from ...launch import quiet  # Before the libraries are imported.
   quiet.quiet_libraries()
 
-import time
 from typing import Any
 
-import acme
 from acme.agents.jax import actor_core
 from acme.agents.jax import actors
+from acme.agents.jax import bc
+from acme.jax import networks as networks_lib
 from acme.jax import variable_utils
 import haiku as hk
 import jax
@@ -39,46 +39,11 @@ _ACTION_NOISE = 0.5
 
 def make_network(spec):
   """Makes the agent's network, from observations to actions."""
-  return hk.without_apply_rng(hk.transform(lambda observation: jnp.tanh(
+  network = hk.without_apply_rng(hk.transform(lambda observation: jnp.tanh(
       hk.nets.MLP([64, 64, spec.actions.shape[0]])(observation))))
-
-
-class ClonerLearner(acme.Learner):
-  """Learns to predict actions; each step takes one batch."""
-
-  def __init__(self, random_key, network, iterator, spec, counter, logger):
-    optimizer = optax.adam(1e-3)
-
-    def loss_fn(params, batch):
-      predicted = network.apply(params, batch.observation)
-      return jnp.mean(jnp.square(predicted - batch.action))
-
-    @jax.jit
-    def update(params, opt_state, batch):
-      loss, gradient = jax.value_and_grad(loss_fn)(params, batch)
-      updates, opt_state = optimizer.update(gradient, opt_state)
-      return optax.apply_updates(params, updates), opt_state, loss
-
-    params = network.init(random_key, jnp.zeros(spec.observations.shape))
-    self._state = params, optimizer.init(params)
-    self._update, self._iterator = update, iterator
-    self._counter, self._logger = counter, logger
-
-  def step(self):
-    start = time.time()
-    *self._state, loss = self._update(*self._state, next(self._iterator))
-    counts = self._counter.increment(steps=1, walltime=time.time() - start)
-    self._logger.write({'loss': loss, **counts})
-
-  def get_variables(self, names):
-    variables = {'policy': self._state[0]}
-    return jax.device_get([variables[name] for name in names])
-
-  def save(self):
-    return jax.device_get(tuple(self._state))
-
-  def restore(self, state):
-    self._state = state
+  return networks_lib.FeedForwardNetwork(
+      lambda key: network.init(key, jnp.zeros(spec.observations.shape)),
+      lambda params, observation, **_: network.apply(params, observation))
 
 
 class ClonerBuilder:
@@ -86,8 +51,10 @@ class ClonerBuilder:
 
   def make_learner(self, random_key, networks, dataset, logger_fn,
                    environment_spec, *, counter=None):
-    return ClonerLearner(random_key, networks, dataset, environment_spec,
-                         counter, logger_fn('learner', 'learner_steps'))
+    return bc.BCLearner(
+        networks, random_key, bc.mse(lambda action, key: action),
+        optax.adam(1e-3), dataset, num_sgd_steps_per_step=1,
+        logger=logger_fn('learner', 'learner_steps'), counter=counter)
 
   def make_policy(self, networks, environment_spec, evaluation):
     def policy(params, key, observation):

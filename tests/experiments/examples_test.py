@@ -229,9 +229,8 @@ def test_offline_distributed_layout_ends(run, task, tmp_path):
 def test_online_finetuning_improves_an_offline_policy(task):
   before, after = online_finetuning.run(
       small.AGENT, builders.MSGBuilder(online_finetuning.ONLINE_CONFIG), task,
-      online_finetuning.antmaze_rewards, num_offline_steps=1,
-      num_env_steps=8000, env_steps_per_learner_step=50, min_replay_size=2000,
-      num_eval_episodes=20)
+      num_offline_steps=1, num_env_steps=8000, env_steps_per_learner_step=50,
+      min_replay_size=2000, num_eval_episodes=20)
   assert before <= 0.3 and after >= 0.7
 
 
