@@ -99,6 +99,6 @@ def test_samples_are_those_that_the_docstring_defines(
 def test_nothing_is_overwritten(policies, tmp_path):
   path = tmp_path / 'model'
   path.mkdir()
-  with pytest.raises(FileExistsError, match='model exists, and nothing is ov'):
+  with pytest.raises(FileExistsError, match='model exists and is not overwr'):
     saved_model.export(str(path), *policies['mode'], _O)
   assert not os.listdir(path)
