@@ -11,7 +11,6 @@ import numpy as np
 
 from . import maze_picture
 from . import plots
-from . import saved_model
 from .. import builders
 from .. import networks as networks_lib
 from ..builders import normalizing
@@ -112,6 +111,7 @@ def export_policy(experiment: experiment_config.ExperimentConfig) -> str:
   step = experiment.gradient_steps(experiment.num_steps)
   path = os.path.join(experiment.root_dir, 'saved_model', str(step))
   if not os.path.exists(path):
+    from . import saved_model  # Here, because it imports TensorFlow.
     saved_model.export(
         path, *_trained_policy(experiment),
         experiment.environment_spec().observations.shape[0])

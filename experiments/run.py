@@ -20,7 +20,6 @@ from absl import flags
 import jax
 
 from . import experiment_flags
-from . import report
 from .. import command_help
 from ..launch import local
 from ..launch import run_directory
@@ -58,6 +57,7 @@ def main(argv):
     sys.exit(f'error: {e}')
   except local.ProgramError as e:
     sys.exit(f'error: {e}')
+  from . import report  # Here, because it imports Matplotlib.
   if _CREATE_SAVED_MODEL_ACTOR.value:
     print(f'SavedModel: {report.export_policy(experiment)}')
   for picture in report.draw(experiment):

@@ -6,7 +6,6 @@ from typing import Any, Callable, Optional
 import launchpad as lp
 import portpicker
 
-from . import data_node
 from . import evaluator_node
 from . import experiment_config
 from . import hosts
@@ -22,10 +21,19 @@ def _join_at(coordinator_address: str, num_hosts: int, index: int,
   return hosts.join(coordinator_address, num_hosts, index)
 
 
+def make_data_node(*args, **kwargs) -> Any:
+  """Makes the data node, in its process.
+
+  The launcher does not import Reverb and TensorFlow, which takes seconds.
+  """
+  from . import data_node
+  return data_node.DataNode(*args, **kwargs)
+
+
 def make_program(
     experiment: experiment_config.ExperimentConfig,
     join: Optional[Join] = None,
-    make_data: Callable[..., Any] = data_node.DataNode,
+    make_data: Callable[..., Any] = make_data_node,
     first_learner_only: bool = False) -> lp.Program:
   """Returns the experiment as a program of the groups data, learner, evaluator.
 

@@ -5,7 +5,6 @@ from typing import Any, Callable, Optional, Sequence, Tuple
 
 import launchpad as lp
 
-from . import data_node
 from . import evaluations
 from . import experiment_config
 from . import hosts as hosts_lib
@@ -62,6 +61,7 @@ class LearnerNode:
 
   def run(self) -> None:
     """Trains, then ends the program."""
+    from . import data_node  # Here: the launcher does not need it.
     experiment = self._experiment
     stop = shutdown.begin()
     hosts = self._join()

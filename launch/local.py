@@ -24,7 +24,6 @@ from launchpad.nodes.python import local_multi_processing
 import psutil
 
 from . import command_line
-from . import data_node
 from . import dry_run
 from . import evaluator_node
 from . import experiment_config
@@ -283,6 +282,7 @@ def run_local(experiment: experiment_config.ExperimentConfig) -> None:
   if run_directory.is_finished(experiment):
     print(f'The run in {experiment.root_dir} is finished already.', flush=True)
     return
+  from . import data_node  # Here: the launcher of a program does not need it.
   run_loggers.hide_accelerators()
   evaluator = evaluator_node.EvaluatorNode(experiment)
   queue = training.make_queue(experiment)

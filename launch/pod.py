@@ -22,7 +22,6 @@ from jax._src import clusters  # Has no public name.
 import launchpad as lp
 
 from . import command_line
-from . import data_node
 from . import dry_run
 from . import experiment_config
 from . import hosts
@@ -138,7 +137,8 @@ def make_program(
   if host.index == 0:
     return launchpad_program.make_program(
         experiment, functools.partial(_join, host),
-        functools.partial(data_node.DataNode, host=host.first),
+        functools.partial(
+            launchpad_program.make_data_node, host=host.first),
         first_learner_only=True)
   program = lp.Program('acme_msg')
   with program.group('learner'):

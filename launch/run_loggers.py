@@ -6,9 +6,7 @@ import os
 from typing import Callable, Dict, List, Optional
 
 from acme.utils import loggers
-from acme.utils.loggers import tf_summary
 import numpy as np
-import tensorflow as tf
 
 from .. import atomic_files
 
@@ -30,6 +28,7 @@ def hide_accelerators() -> None:
 
   Has no effect once TensorFlow has found its devices.
   """
+  import tensorflow as tf  # Here, because it takes seconds.
   try:
     tf.config.set_visible_devices([], 'GPU')
   except RuntimeError:
@@ -130,6 +129,7 @@ def make_logger_fn(root_dir: str) -> LoggerFn:
     `logger_fn(label, steps_key=None, task_instance=0)`, as Acme's builders want
     it.
   """
+  from acme.utils.loggers import tf_summary  # Imports TensorFlow.
   hide_accelerators()
 
   def logger_fn(label: str, steps_key: Optional[str] = None,
