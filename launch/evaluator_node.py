@@ -1,8 +1,7 @@
 """The evaluator node: runs whole episodes with one set of weights at a time."""
 
-import pickle
 import threading
-from typing import Any, List, Sequence, Tuple
+from typing import Any, List, Mapping, Sequence, Tuple
 
 import acme
 from acme import core
@@ -14,14 +13,14 @@ import numpy as np
 
 from . import experiment_config
 from . import shutdown
+from . import weights as weights_lib
 
 
 class _Snapshot(core.VariableSource):
   """Serves one fixed set of variables."""
 
-  def __init__(self, names: Sequence[str],
-               variables: Sequence[types.NestedArray]):
-    self._variables = dict(zip(names, variables))
+  def __init__(self, variables: Mapping[str, types.NestedArray]):
+    self._variables = variables
 
   def get_variables(self, names: Sequence[str]) -> List[types.NestedArray]:
     return [self._variables[name] for name in names]
@@ -74,7 +73,7 @@ class EvaluatorNode:
 
     Args:
       step: the gradient step of the weights.
-      weights: pickled variables, as published by the learner.
+      weights: packed variables by name, as published by the learner.
 
     Returns:
       Undiscounted returns `[episodes]` and lengths `[episodes]`.
@@ -86,8 +85,7 @@ class EvaluatorNode:
     actor = experiment.builder.make_actor(
         jax.random.fold_in(jax.random.PRNGKey(experiment.seed), step),
         self._policy, self._spec,
-        variable_source=_Snapshot(
-            experiment.variables, pickle.loads(weights)))
+        variable_source=_Snapshot(weights_lib.unpack(weights)))
     actor.update(wait=True)
     seed = int(np.random.SeedSequence(
         (experiment.seed, step)).generate_state(1)[0] >> 1)

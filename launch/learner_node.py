@@ -47,7 +47,7 @@ class LearnerNode:
 
   def claim(self, evaluator: str,
             timeout: float = 0.) -> Optional[Tuple[int, bytes]]:
-    """Returns a gradient step and its pickled variables, or None."""
+    """Returns a gradient step and its packed variables, or None."""
     if not self._ready.wait(timeout):
       return None
     return self._evaluations.claim(evaluator, timeout)

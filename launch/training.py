@@ -1,6 +1,5 @@
 """Trains an experiment's learner to an exact step, from its last checkpoint."""
 
-import pickle
 from typing import Any, Callable, Optional, Union
 
 from acme import specs
@@ -16,6 +15,7 @@ from . import hosts as hosts_lib
 from . import progress as progress_lib
 from . import run_loggers
 from . import shutdown
+from . import weights
 from ..datasets import delivery
 
 
@@ -197,10 +197,12 @@ class Training:
     self._wait_for_evaluations(
         at_most=max(1, self._experiment.num_evaluators - 1))
     # On all hosts, because each may hold a part of the variables.
-    variables = self._learner.get_variables(list(self._experiment.variables))
+    names = list(self._experiment.variables)
+    variables = self._learner.get_variables(names)
     if self._queue:
-      # Pickled here, because Courier turns named tuples into plain ones.
-      self._queue.publish(self._gradient_steps, pickle.dumps(variables))
+      # Packed here, because Courier turns named tuples into plain ones.
+      self._queue.publish(
+          self._gradient_steps, weights.pack(dict(zip(names, variables))))
 
   def _outstanding(self, before: Optional[int] = None) -> int:
     return self._queue.outstanding(before) if self._queue else 0
