@@ -1,5 +1,6 @@
 """Actors for feed-forward policies."""
 
+import functools
 from typing import Optional, Sequence
 
 from acme import adders
@@ -37,5 +38,12 @@ def make_actor(
   client = variable_utils.VariableClient(
       variable_source, list(variables), device='cpu')
   return actors.GenericActor(
-      actor_core.batched_feed_forward_to_actor_core(policy), random_key,
-      client, adder=adder, per_episode_update=True)
+      _make_core(policy), random_key, client, adder=adder,
+      per_episode_update=True)
+
+
+# JAX keeps a compiled program for each function that it has seen, so a new
+# function for each actor would use more memory with each evaluation.
+@functools.lru_cache(maxsize=8)
+def _make_core(policy: actor_core.FeedForwardPolicy) -> actor_core.ActorCore:
+  return actor_core.batched_feed_forward_to_actor_core(policy)

@@ -131,3 +131,21 @@ def test_actor_uses_a_new_key_at_each_step():
   actor.observe_first(dm_env.restart(np.zeros(2, np.float32)))
   actions = [actor.select_action(np.zeros(2, np.float32)) for _ in range(3)]
   assert len({tuple(action) for action in actions}) == 3
+
+
+def test_actors_of_one_policy_share_its_compiled_program():
+  traces = []
+
+  def policy(params, key, observation):
+    traces.append(observation.shape)
+    return params + jax.random.normal(key, observation.shape)
+
+  actions = []
+  for seed in (0, 1, 0):
+    actor = feed_forward_actor.make_actor(
+        jax.random.PRNGKey(seed), policy, _Source())
+    actor.observe_first(dm_env.restart(np.zeros(2, np.float32)))
+    actions.append(actor.select_action(np.zeros(2, np.float32)))
+  assert traces == [(1, 2)]
+  np.testing.assert_array_equal(actions[0], actions[2])
+  assert (actions[0] != actions[1]).all()
