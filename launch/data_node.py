@@ -4,6 +4,7 @@ import threading
 import time
 from typing import Any, Callable, Iterator, Optional
 
+from . import node_status
 from . import quiet
 from . import shutdown
 from ..datasets import delivery
@@ -23,6 +24,7 @@ def _reported(blocks: Iterator[Any]) -> Iterator[Any]:
   done, said = 0, time.time()
   for block in blocks:
     yield block
+    node_status.progress()
     done += len(block.reward)
     if time.time() - said > _REPORT_EVERY:
       said = time.time()

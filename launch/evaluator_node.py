@@ -12,6 +12,7 @@ import jax
 import numpy as np
 
 from . import experiment_config
+from . import node_status
 from . import shutdown
 from . import weights as weights_lib
 
@@ -109,5 +110,6 @@ class EvaluatorNode:
           returns, lengths = self.evaluate(*claimed)
           shutdown.result(
               remote.report(self._name, returns, lengths), self._stop)
+          node_status.evaluated()
     except shutdown.Stopped:
       pass

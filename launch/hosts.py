@@ -31,6 +31,7 @@ from jax._src import distributed  # The coordination client has no public name.
 from jax.experimental import multihost_utils
 import numpy as np
 
+from . import node_status
 from . import shutdown
 
 # Heartbeat period in seconds, and how many of them may be missing.
@@ -166,6 +167,7 @@ class Hosts:
   def _end(self, why: str) -> None:
     print(f'[learner] {why}. All hosts end; start again to resume from the '
           'last checkpoint.', flush=True)
+    node_status.failed(why)
     os._exit(1)  # JAX waits for the other hosts at a regular exit.
 
 

@@ -15,19 +15,20 @@ import pickle
 import sys
 import tempfile
 import threading
-from typing import Any, Iterator, Mapping, Optional
+from typing import Iterator, Optional
 
 from absl import flags
 import launchpad as lp
 from launchpad.launch import worker_manager
 from launchpad.nodes.python import local_multi_processing
-import psutil
 
 from . import command_line
 from . import dry_run
 from . import evaluator_node
 from . import experiment_config
 from . import launchpad_program
+from . import node_processes
+from . import node_status
 from . import progress
 from . import quiet
 from . import run_directory
@@ -38,10 +39,7 @@ from .optional import terminals
 
 FLAGS = flags.FLAGS
 
-# Seconds until nodes that are told to stop are killed.
-_NOTICE_SECS = 60
-
-Resources = Mapping[str, local_multi_processing.PythonProcess]
+Resources = node_processes.Resources
 
 
 class ProgramError(command_line.LaunchError):
@@ -164,107 +162,69 @@ def run_program(program: lp.Program,
 
   if not FLAGS.is_parsed():
     FLAGS(sys.argv, known_only=True)
-  # Launchpad would print a countdown. `_kill_late` does the same silently.
+  # Launchpad would print a countdown; `_end_threads` ends late nodes.
   FLAGS.set_default('lp_termination_notice_secs', -1)
 
-  failure = None
   with _prepared(process_resources) as process_resources:
     if terminal is not None:
-      try:
-        terminals.run(program, terminal, process_resources)
-      except terminals.Failure as e:
-        failure = e
+      failure = terminals.run(program, terminal, process_resources)
     elif launch_type == 'local_mt':
       run_loggers.hide_accelerators()
-      failure = _wait(lp.launch(program, launch_type=launch_type), {})
+      failure = _run_threads(program)
     else:
-      failure = _wait(*_start_processes(program, process_resources))
+      failure = node_processes.run(program, process_resources)
   if not run_directory.is_finished(experiment):
     raise ProgramError(
         f'{failure or "The program was stopped"}: see the output above. Launch '
         'the same again to resume from the last checkpoint in '
-        f'{experiment.root_dir}.') from failure
+        f'{experiment.root_dir}.')
 
 
 @contextlib.contextmanager
 def _prepared(process_resources: Resources) -> Iterator[Resources]:
-  """Has each process call `quiet.prepare_node` first."""
+  """Has each process call `node_status.prepare_node` first."""
   with tempfile.NamedTemporaryFile() as file:
-    pickle.dump(quiet.prepare_node, file)
+    pickle.dump(node_status.prepare_node, file)
     file.flush()
     yield {group: dataclasses.replace(
         process, args={**process.args, 'init_file': file.name})
            for group, process in process_resources.items()}
 
 
-def _start_processes(program: lp.Program, process_resources: Resources):
-  """Starts each node as a child of this process.
-
-  `lp.launch` puts a shell around each node, which hides how the node ends and
-  holds back what it prints to a file.
-
-  Returns:
-    Launchpad's worker manager, and the processes by the nodes' names.
-  """
-  for group, nodes in program.groups.items():
-    for node in nodes:
-      node._initialize_context(  # pylint: disable=protected-access
-          lp.context.LaunchType.LOCAL_MULTI_PROCESSING,
-          launch_config=process_resources[group])
-  for group, nodes in program.groups.items():
-    for node in nodes:
-      for handle in node.input_handles:
-        handle.connect(node, group)
-  for node in program.get_all_nodes():
-    node.bind_addresses()
-
-  commands = [
-      command for group, nodes in program.groups.items()
-      for command in nodes[0].to_executables(
-          nodes, group, nodes[0].launch_context)]
-  manager = worker_manager.WorkerManager(kill_main_thread=False)
-  processes = {}
-  for command in commands:
-    manager.process_worker(command.title, command.command_as_list,
-                           env={**os.environ, **command.env_overrides})
-    [processes[command.title]] = manager._active_workers[command.title]  # pylint: disable=protected-access
-  return manager, processes
-
-
-def _wait(manager: worker_manager.WorkerManager,
-          processes: Mapping[str, Any]) -> Optional[Exception]:
-  """Waits until all nodes have ended; returns the first failure, if any."""
+def _run_threads(program: lp.Program) -> Optional[str]:
+  """Runs a program in threads until its end; returns why it failed, if so."""
   ended = threading.Event()
-  threading.Thread(
-      target=_kill_late, args=(manager, processes, ended), daemon=True).start()
-  failure = None
-  try:
-    manager.wait()
-  except Exception as e:  # The manager has told the other nodes to stop.
-    failed = [f'the node {name} exited with code {process.returncode}'
-              for name, process in processes.items() if process.returncode]
-    failure = RuntimeError(', '.join(failed)) if failed else e
-    manager.wait(raise_error=False)
-  finally:
-    ended.set()
-  return failure
+  with node_processes.stop_signals() as stop:
+    manager = lp.launch(program, launch_type='local_mt')
+    workers = {f'{group}/{index}': worker
+               for group, found in manager._active_workers.items()  # pylint: disable=protected-access
+               for index, worker in enumerate(found)}
+    threading.Thread(
+        target=_end_threads, args=(manager, stop, ended), daemon=True).start()
+    try:
+      manager.wait()
+    except Exception as e:  # The manager has told the other nodes to stop.
+      manager.wait(raise_error=False)
+      name = next((name for name, worker in workers.items()
+                   if worker.future.exception() is e), '')
+      return f'the node {name} failed: {type(e).__name__}: {e}'
+    finally:
+      ended.set()
+  return None
 
 
-def _kill_late(manager: worker_manager.WorkerManager,
-               processes: Mapping[str, Any], ended: threading.Event) -> None:
-  """Kills the nodes that still run a while after they were told to stop."""
-  manager.wait_for_stop()
-  if ended.wait(_NOTICE_SECS):
-    return
-  print(f'Not all nodes stopped within {_NOTICE_SECS} s; they are killed.',
-        flush=True)
-  for process in processes.values():
-    with contextlib.suppress(psutil.NoSuchProcess):
-      node = psutil.Process(process.pid)
-      for running in (*node.children(recursive=True), node):
-        running.kill()
-  if not processes:
-    os._exit(1)  # The nodes are threads.
+def _end_threads(manager: worker_manager.WorkerManager, stop: threading.Event,
+                 ended: threading.Event) -> None:
+  """Ends threads that are told to stop, or the process if they do not end."""
+  while not manager.wait_for_stop(0.1):
+    if stop.is_set():
+      threading.Thread(target=manager.stop_and_wait, daemon=True).start()
+      break
+  if not ended.wait(node_processes.NOTICE_SECS):
+    print('Not all nodes stopped within '
+          f'{node_processes.NOTICE_SECS:g} s; the process is ended.',
+          flush=True)
+    os._exit(1)
 
 
 def run_local(experiment: experiment_config.ExperimentConfig) -> None:

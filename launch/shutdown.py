@@ -9,6 +9,7 @@ from typing import Any
 import launchpad as lp
 import psutil
 
+from . import node_status
 from . import quiet
 
 # Names the launching process to the processes of its nodes.
@@ -21,6 +22,7 @@ class Stopped(Exception):
 
 def check(stop: threading.Event) -> None:
   """Raises `Stopped` if the program is ending."""
+  node_status.progress()
   if stop.is_set():
     raise Stopped()
 
@@ -33,7 +35,7 @@ def wait(stop: threading.Event) -> None:
   runs the handler.
   """
   while not stop.wait(timeout=0.5):
-    pass
+    node_status.progress()
 
 
 def result(future: futures.Future, stop: threading.Event) -> Any:
@@ -53,6 +55,7 @@ def result(future: futures.Future, stop: threading.Event) -> Any:
     Stopped: if the program ends first.
   """
   while True:
+    node_status.progress()
     try:
       return future.result(timeout=0.2)
     except futures.TimeoutError:

@@ -4,16 +4,17 @@ Launchpad runs each node in a shell there, which hides how the node ends: the
 others would wait for a failed node for ever. So its own process is watched.
 """
 
-import contextlib
+import atexit
 import os
 import time
-from typing import Any, Dict, Mapping
+from typing import Dict, Mapping, Optional
 
 import launchpad as lp
 from launchpad.launch.run_locally import feature_testing
 from launchpad.nodes.python import local_multi_processing
 import psutil
 
+from .. import node_processes
 from .. import shutdown
 
 # Environment variable that holds the group of a node.
@@ -62,12 +63,9 @@ def _nodes() -> Dict[str, psutil.Process]:
   return found
 
 
-class Failure(RuntimeError):
-  """A node ended, or never began, before the program was told to stop."""
-
-
 def run(program: lp.Program, terminal: str,
-        resources: Mapping[str, local_multi_processing.PythonProcess]) -> None:
+        resources: Mapping[str, local_multi_processing.PythonProcess],
+) -> Optional[str]:
   """Runs a program in a terminal until it is told to stop, and all nodes end.
 
   Args:
@@ -76,33 +74,30 @@ def run(program: lp.Program, terminal: str,
     resources: arguments and environment of each group's processes; the
       environment must name this process as the launcher.
 
-  Raises:
-    Failure: if a node failed; all nodes have ended then.
+  Returns:
+    Which node ended, or never began, before the program was told to stop.
   """
   resources = {
       group: local_multi_processing.PythonProcess(
           args=process.args, env={**process.env, _GROUP: group})
       for group, process in resources.items()}
   wanted = len(program.get_all_nodes())
-  manager = lp.launch(program, launch_type='local_mp', terminal=terminal,
-                      local_resources=resources)
   began = time.time()
-  seen: Dict[Any, Any] = {}
-  failure = ''
-  while not manager.wait_for_stop(0.5) and not failure:
-    if len(seen) < wanted:
-      seen.update(_nodes())
-      if len(seen) < wanted and time.time() > began + _OPENING_SECS:
-        failure = (f'Only {len(seen)} of {wanted} nodes came up in {terminal} '
-                   f'within {_OPENING_SECS} s')
-    for name, process in seen.items():
-      if not shutdown.is_alive(process):
-        failure = f'The node {name} ended'
-  # Launchpad does not know the processes of all nodes: tmux starts its own.
-  for process in seen.values():
-    with contextlib.suppress(psutil.NoSuchProcess):
-      process.terminate()
-  if failure:
-    manager.stop_and_wait()
-    raise Failure(failure)
-  manager.wait(raise_error=False)
+  seen: Dict[str, psutil.Process] = {}
+  with node_processes.stop_signals() as stop:
+    manager = lp.launch(program, launch_type='local_mp', terminal=terminal,
+                        local_resources=resources)
+    atexit.unregister(manager.wait)  # It would wait for the open windows.
+    failure = None
+    while not stop.wait(0.5) and not failure:
+      if len(seen) < wanted:
+        seen.update(_nodes())
+        if len(seen) < wanted and time.time() > began + _OPENING_SECS:
+          failure = (f'only {len(seen)} of {wanted} nodes came up in {terminal}'
+                     f' within {_OPENING_SECS} s')
+      for name, process in seen.items():
+        if not shutdown.is_alive(process):
+          failure = f'the node {name} ended'
+    # Launchpad does not know the processes of all nodes: tmux starts its own.
+    node_processes.end({**seen, **_nodes()})
+  return failure

@@ -129,4 +129,4 @@ def test_a_failed_node_ends_the_others_in_a_terminal(tmp_path):
               f'--directory={tmp_path / "run"}', '--terminal=current_terminal')
   assert done.returncode == 1
   assert 'the disk is broken' in done.stdout
-  assert 'error: The node data/0 ended' in done.stdout
+  assert 'error: the node data/0 ended' in done.stdout
