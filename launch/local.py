@@ -65,14 +65,11 @@ def resources(num_forced_devices: Optional[int] = None) -> Resources:
             '--xla_force_host_platform_device_count='
             f'{num_forced_devices}']))}
 
-  def process(**env):
-    return local_multi_processing.PythonProcess(env={**common, **env})
-
   return {
-      'data': process(**no_accelerator),
-      'learner': process(**learner),
-      'evaluator': process(**no_accelerator),
-  }
+      group: local_multi_processing.PythonProcess(
+          env={**common, shutdown.GROUP: group, **env})
+      for group, env in (('data', no_accelerator), ('learner', learner),
+                         ('evaluator', no_accelerator))}
 
 
 def _forced_devices(

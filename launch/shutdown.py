@@ -14,6 +14,9 @@ from . import quiet
 
 # Names the launching process to the processes of its nodes.
 LAUNCHER_PID = 'ACME_MSG_LAUNCHER_PID'
+# Names a node's group to whoever watches its process: 'data', 'learner' or
+# 'evaluator'.
+GROUP = 'ACME_MSG_GROUP'
 
 
 class Stopped(Exception):

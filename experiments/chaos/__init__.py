@@ -1,0 +1,1 @@
+"""Programs that disturb and watch runs, and compare their results."""
