@@ -74,9 +74,9 @@ class Program:
     """Returns a process's group: 'launcher', 'data', ..., or 'helper'."""
     if process.pid == self._popen.pid:
       return 'launcher'
-    if process.ppid() != self._popen.pid:
-      return 'helper'
-    return process.environ().get(shutdown.GROUP, 'helper')
+    if any('process_entry.py' in word for word in process.cmdline()[:3]):
+      return process.environ().get(shutdown.GROUP, 'helper')
+    return 'helper'
 
   def send(self, group: str, number: int) -> bool:
     """Signals a group's youngest process; returns whether there is one."""

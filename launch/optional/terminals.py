@@ -17,9 +17,6 @@ import psutil
 from .. import node_processes
 from .. import shutdown
 
-# Environment variable that holds the group of a node.
-_GROUP = 'ACME_MSG_GROUP'
-
 # Launchpad's names, and whether each terminal can open here.
 _TERMINALS = {
     'current_terminal': lambda: True,
@@ -57,7 +54,7 @@ def _nodes() -> Dict[str, psutil.Process]:
       if (os.path.basename(command[1]) == 'process_entry.py'
           and process.environ().get(shutdown.LAUNCHER_PID) == str(os.getpid())):
         index = command[command.index('--lp_task_id') + 1]
-        found[f'{process.environ()[_GROUP]}/{index}'] = process
+        found[f'{process.environ()[shutdown.GROUP]}/{index}'] = process
     except (psutil.Error, IndexError, ValueError):
       pass  # It has ended, belongs to another user, or is no node.
   return found
@@ -72,15 +69,11 @@ def run(program: lp.Program, terminal: str,
     program: the program.
     terminal: one of `NAMES`.
     resources: arguments and environment of each group's processes; the
-      environment must name this process as the launcher.
+      environment must name this process as the launcher, and the group.
 
   Returns:
     Which node ended, or never began, before the program was told to stop.
   """
-  resources = {
-      group: local_multi_processing.PythonProcess(
-          args=process.args, env={**process.env, _GROUP: group})
-      for group, process in resources.items()}
   wanted = len(program.get_all_nodes())
   began = time.time()
   seen: Dict[str, psutil.Process] = {}
