@@ -87,6 +87,21 @@ def replace(path: str, mode: str = 'w') -> Iterator[IO]:
     os.replace(temporary, path)
 
 
+def set_aside(path: str) -> str:
+  """Renames a damaged file or directory to `damaged-NAME`, or with a number.
+
+  Returns:
+    The new path.
+  """
+  folder, name = os.path.split(path)
+  number, kept = 1, os.path.join(folder, f'damaged-{name}')
+  while os.path.lexists(kept):
+    number += 1
+    kept = os.path.join(folder, f'damaged-{number}-{name}')
+  os.rename(path, kept)
+  return kept
+
+
 @contextlib.contextmanager
 def _temporary(path: str) -> Iterator[tuple[str, list[str]]]:
   """Yields a temporary path, removed at the end, and those that exist."""

@@ -2,7 +2,17 @@
 
 import os
 import threading
-from typing import Callable, Dict, NamedTuple, Optional, Sequence, Tuple
+from typing import (
+    Callable,
+    Dict,
+    Iterable,
+    List,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+)
 
 from acme.utils import loggers
 import numpy as np
@@ -10,6 +20,8 @@ import numpy as np
 from .. import atomic_files
 
 _NAME = 'evaluations.npz'
+_COLUMNS = ('steps', 'returns', 'lengths')
+_OPTIONAL = ('scores', 'lost')
 
 
 class Evaluation(NamedTuple):
@@ -34,17 +46,52 @@ def load(root_dir: str) -> Dict[int, Evaluation]:
   Returns:
     The evaluations by gradient step, in ascending order; empty if there is no
     file yet.
+
+  Raises:
+    ValueError: if the file is damaged.
   """
+  columns = _read(root_dir)
+  if not columns:
+    return {}
+  scores = columns.get('scores', [None] * len(columns['steps']))
+  rows = zip(columns['steps'], columns['returns'], columns['lengths'], scores)
+  return {int(step): Evaluation(*row) for step, *row in rows}
+
+
+def lost(root_dir: str) -> List[int]:
+  """Returns the steps whose evaluations are lost, as the file records them.
+
+  Raises:
+    ValueError: if the file is damaged.
+  """
+  return [int(step) for step in _read(root_dir).get('lost', ())]
+
+
+def _read(root_dir: str) -> Dict[str, np.ndarray]:
+  """Returns the columns of a run's file; none if there is no file."""
   path = os.path.join(root_dir, _NAME)
   if not os.path.exists(path):
     return {}
-  with np.load(path) as f:
-    scores = f['scores'] if 'scores' in f else [None] * len(f['steps'])
-    rows = zip(f['steps'], f['returns'], f['lengths'], scores)
-    return {int(step): Evaluation(*row) for step, *row in rows}
+  try:
+    with np.load(path, allow_pickle=False) as f:
+      columns = dict(f)
+    names = set(columns) - set(_OPTIONAL)
+    if names != set(_COLUMNS):
+      raise ValueError(f'it holds {sorted(columns)}')
+    lengths = {len(columns[name]) for name in columns if name != 'lost'}
+    if len(lengths) != 1:
+      raise ValueError(f'its columns have the lengths {sorted(lengths)}')
+  # A damaged file can raise anything: the libraries do not list it.
+  except Exception as e:  # pylint: disable=broad-except
+    raise ValueError(
+        f'{path} is damaged: {e or type(e).__name__}. Put back a copy of it; '
+        'or move it away to go on without the evaluations in it, which cannot '
+        'be repeated.') from e
+  return columns
 
 
-def _write(root_dir: str, done: Dict[int, Evaluation]) -> None:
+def _write(root_dir: str, done: Dict[int, Evaluation],
+           lost_steps: Sequence[int]) -> None:
   """Writes `steps [E]`, `returns`, `lengths`, `scores [E, episodes]`."""
   rows = [done[step] for step in sorted(done)]
   columns = {
@@ -54,6 +101,8 @@ def _write(root_dir: str, done: Dict[int, Evaluation]) -> None:
   }
   if rows[0].scores is not None:
     columns['scores'] = np.stack([row.scores for row in rows])
+  if lost_steps:
+    columns['lost'] = np.asarray(lost_steps, np.int64)
   path = os.path.join(root_dir, _NAME)
   with atomic_files.replace(path, 'wb') as f:
     np.savez(f, **columns)
@@ -70,26 +119,52 @@ class Evaluations:
   def __init__(
       self,
       root_dir: str,
-      first_step: int,
       score_fn: Optional[Callable[[np.ndarray], Optional[np.ndarray]]] = None,
       logger: Optional[loggers.Logger] = None):
-    """Continues the file in `root_dir`.
+    """Reads the file in `root_dir`, if there is one.
 
     Args:
       root_dir: the run's directory.
-      first_step: the gradient step at which the learner continues. Later
-        evaluations belong to weights that are trained again; they are repeated.
       score_fn: maps returns `[episodes]` to scores `[episodes]` or None.
       logger: gets one row per evaluation.
+
+    Raises:
+      ValueError: if the file is damaged.
     """
     self._root_dir = root_dir
     self._score_fn = score_fn
     self._logger = logger
-    self._done = {step: evaluation for step, evaluation in
-                  load(root_dir).items() if step <= first_step}
+    self._done = load(root_dir)
+    self._lost: List[int] = []
     self._waiting: Dict[int, bytes] = {}
     self._claimed: Dict[str, Tuple[int, bytes]] = {}
     self._changed = threading.Condition()
+
+  def resume(self, step: int, pending: Mapping[int, bytes],
+             evaluated_steps: Iterable[int]) -> Sequence[int]:
+    """Continues from a checkpoint, before anything is published.
+
+    Args:
+      step: the checkpoint's gradient step. Later evaluations belong to weights
+        that are trained again; they are repeated.
+      pending: weights by step that were not evaluated when it was saved.
+      evaluated_steps: the steps at which the run is evaluated.
+
+    Returns:
+      Earlier steps that are lost: they are not in the file, and their weights
+      are nowhere. The file records them.
+    """
+    with self._changed:
+      self._done = {at: evaluation for at, evaluation in self._done.items()
+                    if at <= step}
+      self._waiting = {at: weights for at, weights in pending.items()
+                       if at not in self._done}
+      self._lost = [at for at in evaluated_steps if at < step
+                    and at not in self._done and at not in self._waiting]
+      if self._lost and self._done:
+        _write(self._root_dir, self._done, self._lost)
+      self._changed.notify_all()
+      return self._lost
 
   def publish(self, step: int, weights: bytes) -> None:
     """Offers the weights of a gradient step, unless it is evaluated already."""
@@ -140,7 +215,7 @@ class Evaluations:
       if scores is not None:
         scores = np.asarray(scores, np.float64)
       self._done[step] = Evaluation(returns, lengths, scores)
-      _write(self._root_dir, self._done)
+      _write(self._root_dir, self._done, self._lost)
       self._log(step, self._done[step])
       del self._claimed[evaluator]
       self._changed.notify_all()
@@ -172,8 +247,13 @@ class Evaluations:
       return f'return {returns.mean():.4g} at step {step:,}'
     return f'score {scores.mean():.4g} at step {step:,}'
 
-  def outstanding(self, before: Optional[int] = None) -> int:
-    """Returns how many published steps (below `before`) are not reported."""
+  def outstanding(self) -> int:
+    """Returns how many published steps are not reported."""
     with self._changed:
-      steps = [*self._waiting, *(step for step, _ in self._claimed.values())]
-    return sum(before is None or step < before for step in steps)
+      return len(self._waiting) + len(self._claimed)
+
+  def pending(self, before: int) -> Dict[int, bytes]:
+    """Returns the weights of published steps below `before`, not reported."""
+    with self._changed:
+      weights = dict([*self._waiting.items(), *self._claimed.values()])
+    return {step: weights[step] for step in sorted(weights) if step < before}

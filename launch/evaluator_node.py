@@ -1,7 +1,7 @@
 """The evaluator node: runs whole episodes with one set of weights at a time."""
 
 import threading
-from typing import Any, List, Mapping, Sequence, Tuple
+from typing import Any, List, Mapping, Optional, Sequence, Tuple
 
 import acme
 from acme import core
@@ -52,18 +52,20 @@ class EvaluatorNode:
   """
 
   def __init__(self, experiment: experiment_config.ExperimentConfig,
-               learner: Any = None, index: int = 0):
+               learner: Any = None, index: int = 0,
+               stop: Optional[threading.Event] = None):
     """Initializes the node.
 
     Args:
       experiment: the experiment with the agent to evaluate.
       learner: client of the learner node; only `run` needs it.
       index: this evaluator's index in the program.
+      stop: ends `evaluate` once it is set; `run` takes the program's own.
     """
     self._experiment = experiment
     self._learner = learner
     self._name = f'evaluator_{index}'
-    self._stop = threading.Event()  # Without a program, never set.
+    self._stop = stop or threading.Event()
     self._spec = experiment.environment_spec()
     self._policy = experiment.builder.make_policy(
         experiment.network_factory(self._spec), self._spec, True)

@@ -26,6 +26,7 @@ from . import command_line
 from . import dry_run
 from . import evaluator_node
 from . import experiment_config
+from . import hosts as hosts_lib
 from . import launchpad_program
 from . import node_processes
 from . import node_status
@@ -227,33 +228,59 @@ def _end_threads(manager: worker_manager.WorkerManager, stop: threading.Event,
 def run_local(experiment: experiment_config.ExperimentConfig) -> None:
   """Runs an experiment in this process: trains, and evaluates in between.
 
-  Gives the same results as the program, and resumes its runs.
+  Gives the same results as the program, and resumes its runs. After SIGINT or
+  SIGTERM the learner finishes its step and saves; a second signal ends the run
+  without that. (Signals reach the main thread only.)
 
   Args:
     experiment: what to run. A finished run says so and is left unchanged.
 
   Raises:
     ValueError: if `root_dir` holds a run with other settings.
+    ProgramError: if the run was stopped.
   """
   run_directory.claim(experiment)
   if run_directory.is_finished(experiment):
     print(f'The run in {experiment.root_dir} is finished already.', flush=True)
     return
+  stop, is_training = threading.Event(), threading.Event()
+
+  def on_signal():
+    if stop.is_set() or not is_training.is_set():
+      raise KeyboardInterrupt
+    stop.set()
+
+  try:
+    with shutdown.on_signals(on_signal):
+      _run_here(experiment, stop, is_training)
+  except (KeyboardInterrupt, shutdown.Stopped):
+    raise ProgramError(
+        'The run was stopped. Run the same again to resume from the last '
+        f'checkpoint in {experiment.root_dir}.') from None
+
+
+def _run_here(experiment: experiment_config.ExperimentConfig,
+              stop: threading.Event, is_training: threading.Event) -> None:
+  """Trains until `stop` is set, and sets `is_training` once that has begun."""
   from . import data_node  # Here: the launcher of a program does not need it.
   run_loggers.hide_accelerators()
-  evaluator = evaluator_node.EvaluatorNode(experiment)
+  evaluator = evaluator_node.EvaluatorNode(experiment, stop=stop)
   queue = training.make_queue(experiment)
 
   def evaluate():
     while (claimed := queue.claim('local')) is not None:
       queue.report('local', *evaluator.evaluate(*claimed))
 
+  hosts = hosts_lib.Hosts()
+  hosts.stop = stop
   with progress.Progress(
       experiment.gradient_steps(experiment.num_steps)) as shown:
     shown.wait_for('reading the dataset')
-    training.Training(
+    trained = training.Training(
         experiment, data_node.make_store(experiment.dataset_factory()), queue,
-        shown, evaluate=evaluate).run()
+        shown, hosts, evaluate)
+    is_training.set()
+    trained.run()
 
 
 def _plan(experiment: experiment_config.ExperimentConfig, launch_type: str,

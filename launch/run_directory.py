@@ -60,8 +60,14 @@ def check(experiment: experiment_config.ExperimentConfig) -> None:
           f'{root_dir} holds {sorted(strange)} but no {_NAME}, so their '
           'settings are unknown. Choose another root_dir.')
     return
-  with open(path) as f:
-    found = _flat(json.load(f))
+  try:
+    with open(path, encoding='utf-8') as f:
+      found = _flat(dict(json.load(f)))
+  except (TypeError, ValueError) as e:
+    raise ValueError(
+        f'{path}, which holds the settings of the run, is damaged: {e}. Put '
+        'back a copy of it, repair it (it is JSON), or choose another '
+        'root_dir.') from e
   found.pop(_VERSION, None)
   asked = _flat(_record(experiment))
   differ = [
@@ -106,8 +112,16 @@ def confirm(experiment: experiment_config.ExperimentConfig) -> None:
 
 
 def is_finished(experiment: experiment_config.ExperimentConfig) -> bool:
-  """Returns whether the run is trained, saved and evaluated completely."""
+  """Returns whether the run is trained, saved and evaluated completely.
+
+  An evaluation that is recorded as lost is not waited for.
+
+  Raises:
+    ValueError: if `evaluations.npz` is damaged.
+  """
   last = checkpointing.latest_step(experiment.root_dir)
-  evaluated = evaluations.load(experiment.root_dir)
-  return (last == experiment.gradient_steps(experiment.num_steps) and
-          set(experiment.evaluated_steps()).issubset(evaluated))
+  if last != experiment.gradient_steps(experiment.num_steps):
+    return False
+  evaluated = {*evaluations.load(experiment.root_dir),
+               *evaluations.lost(experiment.root_dir)}
+  return evaluated.issuperset(experiment.evaluated_steps())

@@ -52,7 +52,8 @@ class CSVLogger(loggers.Logger):
   A column `learner_steps` of an old file is renamed to `gradient_steps`.
 
   Rows are never removed: if a run was killed after its last checkpoint and
-  resumed, the steps since then occur twice, and the later row counts.
+  resumed, the steps since then occur twice, and the later row counts. A file
+  that is no CSV any more is renamed to `damaged-NAME`, and a new one is begun.
   """
 
   def __init__(self, path: str):
@@ -66,11 +67,19 @@ class CSVLogger(loggers.Logger):
     self._columns: List[str] = []
     if os.path.exists(path):
       self._drop_torn_row()
-      with open(path, newline='') as f:
-        self._columns = next(csv.reader(f), [])
+      try:
+        self._columns = (self._read() or [[]])[0]
+      except (UnicodeDecodeError, csv.Error) as e:
+        kept = atomic_files.set_aside(path)
+        print(f'warning: {path} is damaged ({e}). It is kept as {kept}; later '
+              'rows go to a new file.', flush=True)
       if _ACME_STEPS in self._columns:
         self._rewrite([_gradient_steps(name) for name in self._columns])
-    self._file = open(path, 'a', newline='')
+    self._file = open(path, 'a', newline='', encoding='utf-8')
+
+  def _read(self) -> List[List[str]]:
+    with open(self._path, newline='', encoding='utf-8') as f:
+      return list(csv.reader(f))
 
   def _drop_torn_row(self):
     """Cuts off an incomplete last line, which a killed process leaves."""
@@ -82,17 +91,14 @@ class CSVLogger(loggers.Logger):
     if new:
       self._file.close()
       self._rewrite(self._columns + new)
-      self._file = open(self._path, 'a', newline='')
+      self._file = open(self._path, 'a', newline='', encoding='utf-8')
     writer = csv.DictWriter(self._file, self._columns, lineterminator='\n')
     writer.writerow(data)
     self._file.flush()
 
   def _rewrite(self, columns: List[str]) -> None:
     """Writes the file anew with other names, or more of them at the end."""
-    rows = []
-    if os.path.exists(self._path):
-      with open(self._path, newline='') as f:
-        rows = list(csv.reader(f))[1:]
+    rows = self._read()[1:] if os.path.exists(self._path) else []
     with atomic_files.replace(self._path) as f:
       writer = csv.writer(f, lineterminator='\n')
       writer.writerow(columns)
@@ -101,6 +107,23 @@ class CSVLogger(loggers.Logger):
 
   def close(self) -> None:
     self._file.close()
+
+
+class _AtFirstRow(loggers.Logger):
+  """Makes a logger, and thereby its files, when the first row is written."""
+
+  def __init__(self, make: Callable[[], loggers.Logger]):
+    self._make = make
+    self._logger: Optional[loggers.Logger] = None
+
+  def write(self, data: loggers.LoggingData) -> None:
+    if self._logger is None:
+      self._logger = self._make()
+    self._logger.write(data)
+
+  def close(self) -> None:
+    if self._logger is not None:
+      self._logger.close()
 
 
 def _scalars(data: loggers.LoggingData) -> Dict[str, float]:
@@ -120,7 +143,8 @@ def make_logger_fn(root_dir: str) -> LoggerFn:
   Each logger writes `root_dir/logs/<label>.csv`, `root_dir/tensorboard` with
   gradient steps on its axis and, except for the learner, a line in the
   terminal. Acme's key `learner_steps` is written as `gradient_steps`. The
-  learner's rows are thinned to one per second.
+  learner's rows are thinned to one per second. Nothing is made before the first
+  row.
 
   Args:
     root_dir: the run's directory.
@@ -136,10 +160,11 @@ def make_logger_fn(root_dir: str) -> LoggerFn:
                 task_instance: int = 0) -> loggers.Logger:
     del task_instance  # One process writes each label.
     files = [
-        CSVLogger(os.path.join(root_dir, 'logs', f'{label}.csv')),
-        tf_summary.TFSummaryLogger(
+        _AtFirstRow(lambda: CSVLogger(
+            os.path.join(root_dir, 'logs', f'{label}.csv'))),
+        _AtFirstRow(lambda: tf_summary.TFSummaryLogger(
             os.path.join(root_dir, 'tensorboard'), label,
-            _gradient_steps(steps_key or _ACME_STEPS)),
+            _gradient_steps(steps_key or _ACME_STEPS))),
     ]
     if label == _LEARNER:
       return loggers.TimeFilter(

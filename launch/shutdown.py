@@ -1,10 +1,12 @@
 """How the nodes of a program wait for each other, and how they end."""
 
 from concurrent import futures
+import contextlib
 import os
+import signal
 import threading
 import time
-from typing import Any
+from typing import Any, Callable, Iterator
 
 import launchpad as lp
 import psutil
@@ -84,6 +86,23 @@ def begin() -> threading.Event:
     launcher = psutil.Process(int(os.environ[LAUNCHER_PID]))
     threading.Thread(target=_watch, args=(launcher,), daemon=True).start()
   return lp.stop_event()
+
+
+@contextlib.contextmanager
+def on_signals(act: Callable[[], None]) -> Iterator[None]:
+  """Calls a function at SIGTERM and SIGINT while the body runs.
+
+  Only a main thread receives signals; in other threads this has no effect.
+  """
+  previous = {}
+  if threading.current_thread() is threading.main_thread():
+    for number in (signal.SIGTERM, signal.SIGINT):
+      previous[number] = signal.signal(number, lambda *_: act())
+  try:
+    yield
+  finally:
+    for number, handler in previous.items():
+      signal.signal(number, handler)
 
 
 def is_alive(process: psutil.Process) -> bool:

@@ -21,11 +21,10 @@ from ..datasets import delivery
 
 def make_queue(
     experiment: experiment_config.ExperimentConfig) -> evaluations.Evaluations:
-  """Returns the queue of weights to evaluate, at the last checkpoint."""
+  """Returns the queue of weights to evaluate."""
   logger_fn = run_loggers.make_logger_fn(experiment.root_dir)
   return evaluations.Evaluations(
-      experiment.root_dir, checkpointing.latest_step(experiment.root_dir) or 0,
-      experiment.score_fn, logger_fn('evaluator'))
+      experiment.root_dir, experiment.score_fn, logger_fn('evaluator'))
 
 
 class Training:
@@ -54,7 +53,8 @@ class Training:
 
     Raises:
       shutdown.Stopped: if the program ends first.
-      ValueError: if the dataset does not fit the environment.
+      ValueError: if the dataset does not fit the environment, or if no
+        checkpoint is intact.
     """
     run_loggers.hide_accelerators()  # Before Reverb has TensorFlow find them.
     self._experiment = experiment
@@ -63,7 +63,6 @@ class Training:
     self._hosts = hosts = hosts or hosts_lib.Hosts()
     self._evaluate = evaluate
     self._stream: Optional[delivery.Stream] = None
-    self._checkpoints = checkpointing.CheckpointManager(experiment.root_dir)
     self._counter = counting.Counter()
     self._learner_counter = counting.Counter(
         self._counter, prefix='learner', time_delta=0.)
@@ -76,6 +75,8 @@ class Training:
     except shutdown.Stopped:
       pass  # The next line tells the other hosts, and raises it again.
     hosts.check()
+    self._checkpoints = checkpointing.CheckpointManager(
+        experiment.root_dir, self._find_checkpoint())
     self._restore_position()
 
     progress.wait_for('building the learner')
@@ -89,37 +90,32 @@ class Training:
     self._step = restored // experiment.num_sgd_steps_per_step  # Learner steps.
     if restored:
       progress.say(f'Resumed at gradient step {restored:,}.')
+    self._restore_evaluations()
 
   def run(self) -> None:
     """Trains, publishes and saves until all steps are done and evaluated.
 
-    A run that is stopped is saved, if the evaluations before it are complete.
-
     Raises:
-      shutdown.Stopped: if the program ends first.
+      shutdown.Stopped: if the program ends first; the run is saved.
       ValueError: if the learner does not count S gradient steps per step.
     """
     experiment = self._experiment
     try:
       if self._step:
-        self._publish()  # The evaluation at the checkpoint may be missing.
+        self._evaluate()  # What the checkpoint carries.
+        self._publish()  # Its own evaluation may be missing.
         self._evaluate()
       if self._step < experiment.num_steps:
         self._progress.wait_for('compiling the first learner step')
       while self._step < experiment.num_steps:
-        self._hosts.check()
+        self._wait_for_data()
         self._train_one_step()
         is_last = self._step == experiment.num_steps
         evaluating = self._step % experiment.eval_every_steps == 0
         saving = self._step % experiment.checkpoint_period == 0 or is_last
-        if evaluating or saving:
-          self._check_count()
         if evaluating:
           self._publish()
         if saving:
-          # A resume from this checkpoint must not lack an earlier evaluation.
-          # That of its own step can be repeated: the weights are in it.
-          self._wait_for_evaluations(before=self._gradient_steps)
           self._save()
         if evaluating:
           self._evaluate()
@@ -127,7 +123,10 @@ class Training:
         self._progress.wait_for('waiting for the last evaluations')
       self._wait_for_evaluations()
     except shutdown.Stopped:
-      self._save_early()
+      if self._step:
+        self._save()
+        self._progress.say(
+            f'Stopped and saved at gradient step {self._gradient_steps:,}.')
       raise
     self._checkpoints.close()
     result = self._queue.last_result() if self._queue else ''
@@ -166,19 +165,28 @@ class Training:
 
   # One learner step.
 
-  def _train_one_step(self) -> None:
+  def _wait_for_data(self) -> None:
+    """Waits for a stream's next batch, then asks whether a host must stop.
+
+    A host that waited within the learner step could not tell the others, which
+    wait in the step, that it is told to stop.
+    """
     try:
-      self._learner.step()
-    except shutdown.Stopped as e:
-      if self._hosts.count == 1:
-        raise
-      # The other hosts wait in this step and cannot be told.
-      raise RuntimeError('Stopped while a learner step waited for data.') from e
+      while self._stream and not self._stream.wait(timeout=0.5):
+        if self._hosts.stop.is_set():
+          break
+    except (shutdown.Stopped, OSError):
+      # The data node may have been stopped a moment before this one.
+      self._hosts.stop.wait(2.)
+      self._hosts.check()
+      raise
+    self._hosts.check()
+
+  def _train_one_step(self) -> None:
+    self._learner.step()
     self._step += 1
     self._progress.train(
         self._gradient_steps, self._queue.last_result() if self._queue else '')
-
-  def _check_count(self) -> None:
     counted = self._learner_counter.get_counts().get('learner_steps')
     if counted != self._gradient_steps:
       raise ValueError(
@@ -204,15 +212,35 @@ class Training:
       self._queue.publish(
           self._gradient_steps, weights.pack(dict(zip(names, variables))))
 
-  def _outstanding(self, before: Optional[int] = None) -> int:
-    return self._queue.outstanding(before) if self._queue else 0
+  def _outstanding(self) -> int:
+    return self._queue.outstanding() if self._queue else 0
 
-  def _wait_for_evaluations(
-      self, before: Optional[int] = None, at_most: int = 0) -> None:
-    """Waits until at most `at_most` steps (below `before`) are outstanding."""
-    self._hosts.wait(lambda: self._outstanding(before) <= at_most)
+  def _wait_for_evaluations(self, at_most: int = 0) -> None:
+    """Waits until at most `at_most` steps are outstanding."""
+    self._hosts.wait(lambda: self._outstanding() <= at_most)
+
+  def _restore_evaluations(self) -> None:
+    """Offers the weights that the checkpoint carries."""
+    pending = self._checkpoints.restore_pending()
+    if self._queue:
+      lost = self._queue.resume(
+          self._gradient_steps, pending, self._experiment.evaluated_steps())
+      if lost:
+        self._progress.say(
+            'warning: evaluations.npz lacks the evaluations of the gradient '
+            f'steps {", ".join(map(str, lost))}, and their weights are not '
+            'kept. If you have a copy of the file, stop this run and put it '
+            'back; otherwise they remain missing.')
 
   # Checkpoints.
+
+  def _find_checkpoint(self) -> int:
+    """Returns the last intact checkpoint's step, or 0, as host 0 sees it."""
+    step = None
+    if self._hosts.index == 0:
+      step = checkpointing.find_intact(
+          self._experiment.root_dir, self._progress.say)
+    return int(self._hosts.all_of([step or 0]).max())
 
   def _save(self) -> None:
     position = None
@@ -221,19 +249,12 @@ class Training:
       if self._hosts.count > 1:
         position['hosts'] = self._hosts.all_of(
             [position['epoch'], position['row']]).tolist()
+    # The weights of this step are in the checkpoint itself.
+    pending = (self._queue.pending(before=self._gradient_steps)
+               if self._queue else None)
     self._checkpoints.save(
-        self._gradient_steps, self._learner, self._learner_counter, position)
-
-  def _save_early(self) -> None:
-    """Saves a learner that is stopped between two checkpoints."""
-    done = self._gradient_steps
-    if self._hosts.any(self._outstanding(before=done) > 0):
-      self._progress.say(
-          f'Stopped at gradient step {done:,} with evaluations outstanding; '
-          'a resume continues from the checkpoint before them.')
-    else:
-      self._save()
-      self._progress.say(f'Stopped and saved at gradient step {done:,}.')
+        self._gradient_steps, self._learner, self._learner_counter, position,
+        pending)
 
 
 def _check_fit(example: types.Transition, spec: specs.EnvironmentSpec) -> None:

@@ -1,6 +1,7 @@
 """A stream of shuffled minibatches whose position can be saved."""
 
-from typing import Callable, Iterator, Mapping
+import queue
+from typing import Callable, Iterator, Mapping, Optional
 
 from acme import types
 import numpy as np
@@ -53,6 +54,7 @@ class Stream(Iterator[types.Transition]):
     self._epoch, self._row = 0, 0  # Of the next minibatch's first transition.
     # One fills the shuffle buffer, the other one takes minibatches from it.
     self._threads: list[background.Background] = []
+    self._next: Optional[tuple] = None  # A minibatch that `wait` has received.
 
   def save(self) -> dict[str, int]:
     """Returns the position after the last minibatch."""
@@ -92,13 +94,30 @@ class Stream(Iterator[types.Transition]):
     for thread in self._threads:
       thread.close()
 
-  def __next__(self) -> types.Transition:
+  def wait(self, timeout: Optional[float] = None) -> bool:
+    """Waits for the next minibatch, and leaves it and the position there.
+
+    Args:
+      timeout: seconds; by default there is no limit.
+
+    Returns:
+      Whether the minibatch has come.
+    """
     if not self._threads:
       buffers = background.Background(
           self._buffers(self._epoch, self._row), ahead=1)
       self._threads = [
           buffers, background.Background(self._cut(buffers), ahead=2)]
-    batch, self._epoch, self._row = next(self._threads[-1])
+    if self._next is None:
+      try:
+        self._next = self._threads[-1].get(timeout)
+      except queue.Empty:
+        return False
+    return True
+
+  def __next__(self) -> types.Transition:
+    self.wait()
+    (batch, self._epoch, self._row), self._next = self._next, None
     return batch
 
   def _cut(self, buffers: Iterator[tuple]):

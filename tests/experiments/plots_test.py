@@ -10,7 +10,7 @@ import pytest
 def _make_run(root_dir, means, score_fn=None):
   """Writes a run's evaluations, as the learner node does."""
   root_dir.mkdir()
-  results = evaluations.Evaluations(str(root_dir), 0, score_fn)
+  results = evaluations.Evaluations(str(root_dir), score_fn)
   for i, mean in enumerate(means):
     results.publish(1000 * (i + 1), b'')
     results.claim('one')

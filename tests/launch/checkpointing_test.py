@@ -1,15 +1,18 @@
 """Tests that checkpoints hold learner and counter; partial ones are ignored."""
 
 import os
+import random
 import shutil
 
 from acme import core
 from acme.utils import counting
 from acme_msg.launch import checkpointing
+from acme_msg.launch import checksums
 import cloning
 import jax
 import numpy as np
 import optax
+import pytest
 
 
 class _Holder(core.Learner):
@@ -45,7 +48,8 @@ def _save(root_dir, *steps):
     counter = counting.Counter()
     child = counting.Counter(counter, prefix='learner', time_delta=0.)
     child.increment(steps=step, walltime=0.5)
-    manager.save(step, _Holder(_state(step)), child)
+    manager.save(step, _Holder(_state(step)), child, {'epoch': 0, 'row': step},
+                 {step - 1: b'weights'})
   manager.close()
 
 
@@ -93,3 +97,97 @@ def test_partial_checkpoint_is_ignored(tmp_path):
   jax.tree_util.tree_map(np.testing.assert_array_equal, state, _state(2))
   _save(str(tmp_path), 3)
   assert _restore(str(tmp_path))[0] == 3
+
+
+def _find(root_dir):
+  """Returns the intact checkpoint's step, and what was said."""
+  said = []
+  return checkpointing.find_intact(str(root_dir), said.append), said
+
+
+def _flip(path, bit):
+  content = bytearray(path.read_bytes())
+  content[bit // 8] ^= 1 << bit % 8
+  path.write_bytes(content)
+
+
+def _files(folder):
+  return sorted(path for path in folder.rglob('*') if path.is_file())
+
+
+def test_every_damage_is_named_and_the_checkpoint_before_is_used(tmp_path):
+  good = tmp_path / 'good'
+  _save(str(good), 1, 2)
+  assert _find(good) == (2, [])
+  newest = good / 'checkpoints' / '2'
+  files = _files(newest)
+  kinds = {path.relative_to(newest).parts[0] for path in files}
+  assert kinds == {'_CHECKPOINT_METADATA', 'SHA256SUMS', 'counter',
+                   'evaluations', 'learner', 'position'}
+  random.seed(0)
+  damages = [(path, random.randrange(8 * path.stat().st_size))
+             for path in [*files, *random.choices(files, k=12)]]
+  damages += [(path, how) for path in files for how in ('cut', 'lost')]
+  for number, (path, how) in enumerate(damages):
+    run = tmp_path / str(number)
+    shutil.copytree(good, run)
+    path = run / path.relative_to(good)
+    name = str(path.relative_to(run / 'checkpoints' / '2'))
+    if how == 'lost':
+      path.unlink()
+    elif how == 'cut':
+      path.write_bytes(path.read_bytes()[:path.stat().st_size // 2])
+    else:
+      _flip(path, how)
+    found, [said] = _find(run)
+    assert found == 1
+    # A changed list of checksums may blame any file.
+    assert name in said or name == checksums.NAME, (name, how, said)
+    assert 'damaged-2' in said and 'that of step 1 is used' in said
+    left = {path.name for path in (run / 'checkpoints').iterdir()}
+    assert left == {'1', 'damaged-2'}
+  assert _restore(str(run))[0] == 1
+  jax.tree_util.tree_map(
+      np.testing.assert_array_equal, _restore(str(run))[1], _state(1))
+  _save(str(run), 2)  # The step can be saved again.
+  assert _find(run) == (2, [])
+
+
+def test_no_intact_checkpoint_is_an_error_and_nothing_is_moved(tmp_path):
+  _save(str(tmp_path), 1, 2)
+  for step in '12':
+    (tmp_path / 'checkpoints' / step / 'counter' / 'metadata').write_text('{')
+  before = _files(tmp_path)
+  with pytest.raises(ValueError, match='All .* in 2, counter/metadata .* in 1'):
+    _find(tmp_path)
+  with pytest.raises(ValueError, match='/2 is damaged: counter/metadata'):
+    checkpointing.restore_variables(str(tmp_path), {})
+  assert _files(tmp_path) == before
+
+
+def test_checkpoint_without_checksums_is_taken_and_that_is_said(tmp_path):
+  _save(str(tmp_path), 1, 2)
+  newest = tmp_path / 'checkpoints' / '2'
+  metadata = newest / '_CHECKPOINT_METADATA'
+  # As an earlier version wrote it.
+  metadata.write_text(metadata.read_text().replace('"SHA256SUMS": true', ''))
+  for item in ('evaluations', 'position'):
+    shutil.rmtree(newest / item)
+  (newest / 'SHA256SUMS').unlink()
+  found, [said] = _find(tmp_path)
+  assert found == 2 and 'written without checksums' in said
+  manager = checkpointing.CheckpointManager(str(tmp_path), 2)
+  assert manager.restore_pending() == {}
+  assert manager.restore_position() is None
+  assert _restore(str(tmp_path))[0] == 2
+  # A damaged one cannot be found out before it is restored.
+  _flip(newest / 'counter' / 'metadata', 8 * 19)
+  with pytest.raises(ValueError, match='/2.*damaged'):
+    _restore(str(tmp_path))
+
+
+def test_pending_evaluations_and_position_are_restored(tmp_path):
+  _save(str(tmp_path), 1, 2)
+  manager = checkpointing.CheckpointManager(str(tmp_path))
+  assert manager.restore_pending() == {1: b'weights'}
+  assert manager.restore_position() == {'epoch': 0, 'row': 2}

@@ -110,7 +110,7 @@ def test_data_of_another_task_is_refused(tmp_path):
 
 
 def test_learner_that_counts_otherwise_is_refused(tmp_path):
-  with pytest.raises(ValueError, match='`learner_steps` is 8, but'):
+  with pytest.raises(ValueError, match='`learner_steps` is 4, but'):
     local.run_local(cloning.make_experiment(str(tmp_path), learning=4))
 
 
@@ -153,29 +153,26 @@ def test_killed_runs_resume_to_the_same_end(reference, tmp_path):
   _assert_same_run(root_dir, reference, 40)
 
 
-def test_stopped_run_saves_and_resumes(reference, tmp_path):
+@pytest.mark.parametrize('launch_type, number', [
+    ('local_mt', signal.SIGTERM), ('local_mp', signal.SIGINT)])
+def test_stopped_run_saves_with_its_pending_evaluations(
+    reference, tmp_path, launch_type, number):
   root_dir = str(tmp_path / 'run')
-  # Neither checkpoint nor evaluation is due before the end.
-  with _launch('local_mt', root_dir, tmp_path / 'output', delay=1.,
-               eval_every_steps=8) as program:
-    metrics = os.path.join(root_dir, 'logs', 'learner.csv')
-    program.wait_until(
-        lambda: os.path.exists(metrics) and os.path.getsize(metrics))
-    os.kill(program.pid, signal.SIGTERM)
+  # An evaluation takes a minute, so that two are pending at step 30.
+  with _launch(launch_type, root_dir, tmp_path / 'output',
+               env_delay=2.) as program:
+    program.wait_until(lambda: checkpointing.latest_step(root_dir) == 20)
+    os.killpg(program.pid, number)  # As a terminal and a scheduler do.
     code, output = program.wait()
   assert code == 1
   assert 'The program was stopped' in output
   step = checkpointing.latest_step(root_dir)
   assert f'Stopped and saved at gradient step {step}' in output
-  assert 0 < step < 40
-  local.run_local(cloning.make_experiment(root_dir, eval_every_steps=8))
-  state, counts = _state(root_dir, 40)
-  assert counts['learner_steps'] == 40
-  jax.tree_util.tree_map(
-      np.testing.assert_array_equal, state, _state(reference, 40)[0])
-  [(step, result)] = evaluations.load(root_dir).items()
-  np.testing.assert_array_equal(
-      result.returns, evaluations.load(reference)[step].returns)
+  pending = checkpointing.CheckpointManager(root_dir).restore_pending()
+  assert list(pending) == list(range(10, step, 10))
+  assert not evaluations.load(root_dir)
+  local.run_local(cloning.make_experiment(root_dir))
+  _assert_same_run(root_dir, reference, 40)
 
 
 def test_unreadable_data_ends_the_program(tmp_path):

@@ -62,6 +62,22 @@ def test_csv_of_version_0_1_is_continued(tmp_path):
   assert [entry.name for entry in path.parent.iterdir()] == ['evaluator.csv']
 
 
+@pytest.mark.parametrize('content', [
+    b'loss,step\n0.5,1\n\xff,2\n', b'loss,step\n0.5,1\n\0,2\n'])
+def test_damaged_csv_is_kept_and_a_new_one_begun(tmp_path, capsys, content):
+  path = tmp_path / 'a.csv'
+  path.write_bytes(content)
+  run_loggers.CSVLogger(str(path)).write({'step': 3, 'loss': 0.25})
+  assert _rows(path) == [{'step': '3', 'loss': '0.25'}]
+  assert (tmp_path / 'damaged-a.csv').read_bytes() == content
+  assert f'{path} is damaged' in capsys.readouterr().out
+
+
+def test_nothing_is_made_before_the_first_row(tmp_path):
+  run_loggers.make_logger_fn(str(tmp_path))('evaluator').close()
+  assert not list(tmp_path.iterdir())
+
+
 def test_logger_writes_everywhere(tmp_path, capsys):
   logger = run_loggers.make_logger_fn(str(tmp_path))('evaluator')
   for step in (100, 200):
