@@ -76,8 +76,6 @@ class ExperimentConfig:
     num_learner_hosts: H, the learner nodes of a program, each on its own host
       or all on one machine as a rehearsal. A run may resume with another H.
     checkpoint_every_steps: learner steps between checkpoints; None means
-      `eval_every_steps`. A checkpoint waits for all evaluations before it, so
-      more than two evaluators help only if this is a multiple of
       `eval_every_steps`.
     stream: how the dataset is streamed; None if the learner holds all of it.
     score_fn: maps returns `[episodes]` to normalised scores `[episodes]`, or to

@@ -12,6 +12,7 @@ import contextlib
 import dataclasses
 import os
 import pickle
+import signal
 import sys
 import tempfile
 import threading
@@ -229,8 +230,8 @@ def run_local(experiment: experiment_config.ExperimentConfig) -> None:
   """Runs an experiment in this process: trains, and evaluates in between.
 
   Gives the same results as the program, and resumes its runs. After SIGINT or
-  SIGTERM the learner finishes its step and saves; a second signal ends the run
-  without that. (Signals reach the main thread only.)
+  SIGTERM the learner finishes its step and saves; a second SIGINT ends the run
+  without that. Signals reach the main thread only.
 
   Args:
     experiment: what to run. A finished run says so and is left unchanged.
@@ -245,8 +246,10 @@ def run_local(experiment: experiment_config.ExperimentConfig) -> None:
     return
   stop, is_training = threading.Event(), threading.Event()
 
-  def on_signal():
-    if stop.is_set() or not is_training.is_set():
+  def on_signal(number):
+    # Some senders repeat SIGTERM; a user repeats Ctrl-C on purpose.
+    is_urgent = stop.is_set() and number == signal.SIGINT
+    if is_urgent or not is_training.is_set():
       raise KeyboardInterrupt
     stop.set()
 

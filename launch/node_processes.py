@@ -41,13 +41,8 @@ Resources = Mapping[str, local_multi_processing.PythonProcess]
 def stop_signals() -> Iterator[threading.Event]:
   """Lets SIGTERM and Ctrl-C set an event; must be used in the main thread."""
   stop = threading.Event()
-  signals = (signal.SIGTERM, signal.SIGINT)
-  before = [signal.signal(number, lambda *_: stop.set()) for number in signals]
-  try:
+  with shutdown.on_signals(lambda _: stop.set()):
     yield stop
-  finally:
-    for number, handler in zip(signals, before):
-      signal.signal(number, handler)
 
 
 def end(processes: Mapping[str, psutil.Process]) -> None:

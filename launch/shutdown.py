@@ -89,15 +89,15 @@ def begin() -> threading.Event:
 
 
 @contextlib.contextmanager
-def on_signals(act: Callable[[], None]) -> Iterator[None]:
-  """Calls a function at SIGTERM and SIGINT while the body runs.
+def on_signals(act: Callable[[int], None]) -> Iterator[None]:
+  """Calls `act(number)` at SIGTERM and SIGINT while the body runs.
 
   Only a main thread receives signals; in other threads this has no effect.
   """
   previous = {}
   if threading.current_thread() is threading.main_thread():
     for number in (signal.SIGTERM, signal.SIGINT):
-      previous[number] = signal.signal(number, lambda *_: act())
+      previous[number] = signal.signal(number, lambda number, _: act(number))
   try:
     yield
   finally:
