@@ -132,7 +132,8 @@ class Hosts:
       traceback.print_exception(error_type, error, trace)
       self._fail(error)
     tell(f'end/{self.index}', '')
-    self._watcher.join()  # It uses the client that is shut down here.
+    # It uses the client that is shut down here.
+    self._watcher.join(timeout=60.)
     jax.distributed.shutdown()
 
   def _watch(self) -> None:
@@ -171,6 +172,25 @@ class Hosts:
     os._exit(1)  # JAX waits for the other hosts at a regular exit.
 
 
+def check_port(coordinator_address: str) -> None:
+  """Raises ValueError if host 0, which calls it, cannot listen at its port.
+
+  JAX would end the process by a segmentation fault.
+  """
+  port = int(coordinator_address.rpartition(':')[2])
+  try:
+    if socket.has_dualstack_ipv6():
+      socket.create_server(
+          ('', port), family=socket.AF_INET6, dualstack_ipv6=True).close()
+    else:
+      socket.create_server(('', port)).close()
+  except OSError as e:
+    raise ValueError(
+        f'coordinator_address={coordinator_address!r}: port {port} of '
+        f'{socket.gethostname()} is in use ({e}). Name a free port of host 0, '
+        'or wait until the other program has ended.') from e
+
+
 def join(coordinator_address: str, num_processes: int, process_id: int,
          timeout: float = 300.) -> Hosts:
   """Joins the hosts of a learner; JAX then has the devices of all of them.
@@ -186,21 +206,30 @@ def join(coordinator_address: str, num_processes: int, process_id: int,
 
   Returns:
     The hosts.
+
+  Raises:
+    ValueError: on host 0, if its port is in use.
   """
   if num_processes == 1:
     return Hosts()
+  if process_id == 0:
+    check_port(coordinator_address)
 
   def give_up():
-    print(f'[learner] not all learner hosts came to {coordinator_address} '
-          f'within {timeout:g} s. Do all of them run, with the same address '
-          f'and number of processes? This one is process {process_id} of '
-          f'{num_processes} on {socket.gethostname()}.', flush=True)
+    why = (f'not all learner hosts came to {coordinator_address} within '
+           f'{timeout:g} s. Do all of them run, with the same address and '
+           f'number of processes? This one is process {process_id} of '
+           f'{num_processes} on {socket.gethostname()}')
+    print(f'[learner] {why}.', flush=True)
+    node_status.failed(why)
     os._exit(1)
 
   jax.config.update('jax_cpu_collectives_implementation', 'gloo')
   timer = threading.Timer(timeout, give_up)
   timer.daemon = True
   timer.start()
+  print(f'[learner] waiting for {num_processes} learner hosts at '
+        f'{coordinator_address}, at most {timeout:g} s ...', flush=True)
   distributed.global_state.initialize(
       coordinator_address, num_processes, process_id,
       # Otherwise SLURM or Open MPI decide which devices are this process's.

@@ -160,11 +160,14 @@ def launch(experiment: experiment_config.ExperimentConfig, host: Host) -> None:
     host: this host.
 
   Raises:
-    ValueError: if `root_dir` holds a run with other settings.
+    ValueError: if `root_dir` holds a run with other settings, or if the
+      coordinator's port is in use on host 0.
     local.ProgramError: if the program ended before the run was finished.
   """
   experiment = _on_hosts(experiment, host)
   run_directory.check(experiment)
+  if host.index == 0 and host.count > 1:
+    hosts.check_port(host.coordinator_address)
   local.run_program(
       make_program(experiment, host), experiment, local.resources())
 

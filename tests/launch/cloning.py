@@ -13,6 +13,7 @@ from acme_msg import builders
 from acme_msg.agents import bc
 from acme_msg.launch import experiment_config
 from acme_msg.launch import local
+from acme_msg.launch import node_process
 
 # acme_msg must come first: it restores JAX names that Acme imports.
 # isort: split
@@ -201,6 +202,8 @@ if __name__ == '__main__':
   for name, value in settings.items():
     if name != 'fault':
       settings[name] = float(value) if 'delay' in name else int(value)
+  node_process.STOPPED_SECS = settings.pop(
+      'stopped_secs', node_process.STOPPED_SECS)
   make = (make_streamed_experiment if settings.pop('stream', 0) else
           make_experiment)
   asked = make(directory, **settings)

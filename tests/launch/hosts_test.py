@@ -7,13 +7,17 @@ As a program this file is one of two hosts:
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 
 from acme_msg.launch import hosts
+from acme_msg.launch import node_process
+from acme_msg.launch import pod
 from acme_msg.launch import shutdown
+import cloning
 import numpy as np
 import portpicker
 import pytest
@@ -118,6 +122,17 @@ def test_a_killed_host_ends_all_and_is_named(runs, culprit):
       'Failed to send RPC to coordination service' if culprit == 0
       else 'stopped sending heartbeats.*\n.*/task:1\\b', survivor), survivor
   assert 'left' not in survivor
+  assert node_process.lost_host(survivor) == culprit
+
+
+def test_a_busy_port_is_refused():
+  with socket.create_server(('127.0.0.1', 0)) as server:
+    port = server.getsockname()[1]
+    with pytest.raises(ValueError, match=f'port {port} .* is in use'):
+      hosts.join(f'localhost:{port}', 2, 0)
+    with pytest.raises(ValueError, match=f'port {port} .* is in use'):
+      pod.launch(cloning.make_experiment('run'),
+                 pod.Host(f'localhost:{port}', 2, 0))
 
 
 def test_hosts_that_do_not_meet_end(runs):

@@ -1,13 +1,18 @@
 """Tests how nodes are started again and ended, in small real processes."""
 
 import os
+import re
 import signal
+import sys
+import time
 
 from acme_msg.launch import local
+from acme_msg.launch import node_process
 from acme_msg.launch import node_processes
 from acme_msg.launch import node_status
 from acme_msg.launch import shutdown
 import launchpad as lp
+import pytest
 
 
 class Node:
@@ -25,6 +30,9 @@ class Node:
     pass
 
   def end_program(self):
+    """Ends it once the file is there."""
+    while not os.path.exists(self._path):
+      time.sleep(0.1)
     lp.stop()
 
   def lose_first_request(self):
@@ -35,6 +43,19 @@ class Node:
 
   def ignore_requests(self):
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    with open(self._path, 'w'):
+      pass
+
+  def hang(self):
+    node_status.progress()
+    time.sleep(3600)
+
+  def stop_itself(self):
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+  def abort(self):
+    print('no such device', file=sys.stderr)
+    os.abort()
 
   def fail(self):
     raise ValueError('this node\nis broken')
@@ -62,11 +83,13 @@ def _run(**nodes):
     return node_processes.run(program, resources)
 
 
-def test_two_programs_whose_nodes_miss_their_first_request(monkeypatch, capfd):
+def test_two_programs_whose_nodes_miss_requests(tmp_path, monkeypatch, capfd):
   assert _run(data=('wait',), learner=('lose_first_request',)) is None
   assert 'did not stop' not in capfd.readouterr().out
   monkeypatch.setattr(node_processes, 'NOTICE_SECS', 3.)
-  assert _run(data=('ignore_requests',), learner=('end_program',)) is None
+  path = str(tmp_path / 'ignores')
+  assert _run(
+      data=('ignore_requests', path), learner=('end_program', path)) is None
   assert 'data/0 did not stop within 3 s and will be killed' in (
       capfd.readouterr().out)
 
@@ -77,14 +100,32 @@ def test_evaluators_are_started_again_up_to_a_cap(tmp_path, capfd, monkeypatch):
   failure = _run(learner=('wait',), evaluator=('die_often', str(path)))
   assert failure == (
       'the node evaluator/0 was killed by SIGKILL (perhaps because memory ran '
-      'out), 3 times without a result')
+      'out); started 3 times without a result')
   # Two starts, a third with a result, and two more.
   assert len(path.read_text()) == 5
   output = capfd.readouterr().out
   assert output.count('1 of at most 2 times without a result') == 2
 
 
-def test_a_failed_node_is_named_with_its_error():
-  failure = _run(data=('fail',), learner=('wait',))
-  assert failure == (
-      'the node data/0 failed: ValueError: this node is broken')
+def test_nodes_without_progress_are_ended(capfd, monkeypatch):
+  monkeypatch.setattr(node_process, 'STOPPED_SECS', 3.)
+  monkeypatch.setattr(node_process, 'STALLED_SECS', {'evaluator': 600.})
+  failure = _run(data=('stop_itself',), learner=('wait',))
+  assert re.fullmatch(
+      r'the node data/0 failed: it is stopped by a signal since ..:..:.. '
+      r'\(3 s\)', failure)
+  output = capfd.readouterr().out
+  assert re.search(
+      r'data/0 [(]pid [0-9]+[)] is stopped by a signal since ..:..:..[.] It '
+      r'will be killed after 3 s. `kill -CONT` lets it go on', output), output
+  monkeypatch.setattr(node_process, 'STALLED_SECS', {'evaluator': 8.})
+  monkeypatch.setattr(node_processes, 'MAX_RESTARTS', 0)
+  failure = _run(learner=('wait',), evaluator=('hang',))
+  assert 'evaluator/0 failed: it makes no progress since' in failure
+
+
+@pytest.mark.parametrize('what, cause', [
+    ('fail', 'failed: ValueError: this node is broken'),
+    ('abort', 'was killed by SIGABRT; it printed last: no such device')])
+def test_a_failed_node_is_named_with_its_cause(what, cause):
+  assert _run(data=(what,), learner=('wait',)) == f'the node data/0 {cause}'
