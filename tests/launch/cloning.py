@@ -162,7 +162,7 @@ def load_blocks():
     yield jax.tree.map(lambda x: x[start:start + 200], dataset)
 
 
-def make_streamed_experiment(root_dir, **fields):
+def make_streamed_experiment(root_dir, env_delay=0., **fields):
   """Returns one of 8 x 5 gradient steps on 31 batches of 16 per epoch."""
   config = bc.BCConfig(
       policy_lr=1e-3, batch_size=16, num_sgd_steps_per_step=5,
@@ -172,7 +172,8 @@ def make_streamed_experiment(root_dir, **fields):
       builder=builders.BCBuilder(config),
       network_factory=functools.partial(
           builders.make_bc_networks, config=config),
-      environment_factory=Point, root_dir=root_dir, seed=3,
+      environment_factory=functools.partial(Point, delay=env_delay),
+      root_dir=root_dir, seed=3,
       num_sgd_steps_per_step=5, eval_every_steps=2, episodes_per_eval=3,
       stream=experiment_config.StreamConfig(shuffle_buffer=2000), config={},
       **fields)

@@ -1,7 +1,8 @@
 """Tests of runs on streamed data."""
 
-import subprocess
-import sys
+import os
+import re
+import signal
 
 from acme.utils import counting
 from acme.utils import loggers
@@ -13,6 +14,7 @@ from acme_msg.launch import local
 import cloning
 import jax
 import numpy as np
+import programs
 import pytest
 
 
@@ -62,18 +64,27 @@ def test_whole_dataset_streams_like_blocks(reference, tmp_path):
 
 
 def test_processes_equal_one_process(reference, tmp_path):
-  run = subprocess.run(
-      [sys.executable, cloning.__file__, 'local_mp', str(tmp_path), 'stream=1',
-       'num_evaluators=2'], timeout=900, stdout=subprocess.PIPE,
-      stderr=subprocess.STDOUT, text=True)
-  assert run.returncode == 0, run.stdout
-  assert 'streaming from epoch 0 to learner host 0' in run.stdout
-  assert 'Finished at gradient step 40' in run.stdout
+  """Also if one evaluator is killed and the other one is stopped."""
+  root_dir = str(tmp_path / 'run')
+  with programs.Program(
+      [cloning.__file__, 'local_mp', root_dir, 'stream=1', 'num_evaluators=2',
+       'env_delay=0.2', 'stopped_secs=2'], tmp_path / 'output') as program:
+    program.wait_until(lambda: evaluations.load(root_dir))
+    pids = dict(re.findall(r'(evaluator/.) [(]pid (\d+)', program.output()))
+    os.kill(int(pids['evaluator/0']), signal.SIGKILL)
+    os.kill(int(pids['evaluator/1']), signal.SIGSTOP)
+    code, output = program.wait()
+  assert code == 0, output
+  assert 'evaluator/0 was killed by SIGKILL' in output
+  assert 'evaluator/1 failed: it is stopped by a signal since' in output
+  assert output.count('; started again (pid') == 2
+  assert 'streaming from epoch 0 to learner host 0' in output
+  assert 'Finished at gradient step 40' in output
   # Launchpad and Reverb leave no lines of their own.
-  assert 'Waiting for workers' not in run.stdout
-  assert 'reverb/cc' not in run.stdout
-  _assert_same(str(tmp_path), reference)
-  evaluated = evaluations.load(str(tmp_path))
+  assert 'Waiting for workers' not in output
+  assert 'reverb/cc' not in output
+  _assert_same(root_dir, reference)
+  evaluated = evaluations.load(root_dir)
   assert list(evaluated) == [10, 20, 30, 40]
   for step, result in evaluations.load(reference[2]).items():
     np.testing.assert_array_equal(result.returns, evaluated[step].returns)

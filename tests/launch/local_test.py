@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-import re
 import signal
 
 from acme.utils import counting
@@ -130,23 +129,13 @@ def test_killed_runs_resume_to_the_same_end(reference, tmp_path):
     program.wait_until(
         lambda: (checkpointing.latest_step(root_dir) or 0) > after)
 
-  # One evaluator is killed and one stopped: both are started again. Then the
-  # launcher is killed: its nodes do not outlive it.
+  # The launcher is killed: its nodes do not outlive it.
   with _launch('local_mp', root_dir, tmp_path / 'output', delay=1.,
-               num_evaluators=2, env_delay=0.1, stopped_secs=2) as program:
-    program.wait_until(lambda: 'started data/0' in program.output())
-    pids = dict(re.findall(r'(evaluator/.) .pid (\d+)', program.output()))
-    program.wait_until(lambda: evaluations.load(root_dir))
-    os.kill(int(pids['evaluator/0']), signal.SIGKILL)
-    os.kill(int(pids['evaluator/1']), signal.SIGSTOP)
-    program.wait_until(
-        lambda: program.output().count('; started again (pid') == 2)
-    wait_for_checkpoint(checkpointing.latest_step(root_dir) or 0, program)
+               num_evaluators=2) as program:
+    wait_for_checkpoint(0, program)
     os.kill(program.pid, signal.SIGKILL)
-    code, output = program.wait()
+    code, _ = program.wait()
   assert code == -signal.SIGKILL
-  assert 'evaluator/0 was killed by SIGKILL' in output
-  assert 'evaluator/1 failed: it is stopped by a signal since' in output
   first = checkpointing.latest_step(root_dir)
   assert first < 40
   # A node is killed: the others end, too.
