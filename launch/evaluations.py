@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 from typing import (
     Callable,
     Dict,
@@ -138,6 +139,7 @@ class Evaluations:
     self._lost: List[int] = []
     self._waiting: Dict[int, bytes] = {}
     self._claimed: Dict[str, Tuple[int, bytes]] = {}
+    self._claimed_at: Dict[str, str] = {}
     self._changed = threading.Condition()
 
   def resume(self, step: int, pending: Mapping[int, bytes],
@@ -190,6 +192,7 @@ class Evaluations:
           return None
         step = min(self._waiting)
         self._claimed[evaluator] = (step, self._waiting.pop(step))
+        self._claimed_at[evaluator] = time.strftime('%H:%M:%S')
       return self._claimed[evaluator]
 
   def report(self, evaluator: str, returns: Sequence[float],
@@ -251,6 +254,17 @@ class Evaluations:
     """Returns how many published steps are not reported."""
     with self._changed:
       return len(self._waiting) + len(self._claimed)
+
+  def awaited(self) -> str:
+    """Returns in words who evaluates what, since when."""
+    with self._changed:
+      parts = [f'{name} (evaluates step {step:,} since '
+               f'{self._claimed_at[name]})'
+               for name, (step, _) in sorted(self._claimed.items())]
+      if self._waiting:
+        steps = ', '.join(f'{step:,}' for step in sorted(self._waiting))
+        parts.append(f'an evaluator to take step {steps}')
+    return ' and '.join(parts) or 'evaluations'
 
   def pending(self, before: int) -> Dict[int, bytes]:
     """Returns the weights of published steps below `before`, not reported."""

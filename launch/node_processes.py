@@ -6,7 +6,6 @@ is killed if it does not end in time.
 """
 
 import contextlib
-import signal
 import threading
 import time
 from typing import Iterator, List, Mapping, Optional, Sequence

@@ -1,9 +1,10 @@
 """Shows a run's progress, its speed and the remaining time."""
 
+import contextlib
 import datetime
 import threading
 import time
-from typing import Optional
+from typing import Callable, Iterator, Optional, Tuple
 
 import rich.console
 import rich.live
@@ -42,6 +43,8 @@ class Progress:
     self._last = (self._since, 0)
     self._speed = 0.
     self._note = ''
+    self._stepped = self._since  # When the last step was done.
+    self._awaited: Optional[Tuple[Callable[[], str], float]] = None
     self._ended = threading.Event()
     self._live: Optional[rich.live.Live] = None
 
@@ -74,17 +77,36 @@ class Progress:
     self._phase, self._since = phase, time.time()
     self.say(f'{phase} ...')
 
+  @contextlib.contextmanager
+  def waiting(self, describe: Callable[[], str]) -> Iterator[None]:
+    """Shows what the training waits for while the body runs.
+
+    Args:
+      describe: returns what is awaited, as in 'waiting for ...'.
+    """
+    self._awaited = describe, time.time()
+    try:
+      yield
+    finally:
+      self._awaited = None
+
   def train(self, done: int, note: str = '') -> None:
     """Sets the gradient steps done so far, and a note to show beside them."""
     if self._phase:
       self._last = (time.time(), done)  # The first step also compiles.
+    self._stepped = time.time()
     self._phase, self._done, self._note = '', done, note
 
   def line(self) -> str:
     """Returns the current state in one line."""
     now = time.time()
+    awaited = ''
+    if waiting := self._awaited:
+      describe, since = waiting
+      awaited = f'waiting for {describe()}, {_since(since, now)}'
     if self._phase:
-      return f'{self._phase} ... {now - self._since:.0f} s'
+      return ' | '.join(filter(None, [
+          f'{self._phase} ... {_since(self._since, now)}', awaited]))
     then, done_then = self._last
     if not self._speed or now - then >= self._period:
       self._speed = (self._done - done_then) / max(now - then, 1e-9)
@@ -94,8 +116,10 @@ class Progress:
     if self._speed > 0:
       left = str(datetime.timedelta(
           seconds=round((self._total - self._done) / self._speed)))
+    elif now - self._stepped > self._period:
+      left += f', no learner step {_since(self._stepped, now)}'
     parts = [f'{self._done:,}/{self._total:,} gradient steps',
-             f'{self._speed:,.0f}/s', f'ETA {left}', self._note]
+             f'{self._speed:,.0f}/s', awaited or f'ETA {left}', self._note]
     return ' | '.join(part for part in parts if part)
 
   def _one_line(self) -> rich.text.Text:
@@ -106,3 +130,9 @@ class Progress:
     while not self._ended.wait(self._period):
       if self._phase or self._done:
         self.say(self.line())
+
+
+def _since(then: float, now: float) -> str:
+  """Returns a time and how long ago it was."""
+  return (f'since {datetime.datetime.fromtimestamp(then):%H:%M:%S} '
+          f'({now - then:.0f} s)')

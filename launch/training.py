@@ -120,7 +120,7 @@ class Training:
         if evaluating:
           self._evaluate()
       if self._outstanding():
-        self._progress.wait_for('waiting for the last evaluations')
+        self._progress.wait_for('finishing the last evaluations')
       self._wait_for_evaluations()
     except shutdown.Stopped:
       if self._step:
@@ -172,9 +172,10 @@ class Training:
     wait in the step, that it is told to stop.
     """
     try:
-      while self._stream and not self._stream.wait(timeout=0.5):
-        if self._hosts.stop.is_set():
-          break
+      with self._progress.waiting(lambda: 'the next batch of the data node'):
+        while self._stream and not self._stream.wait(timeout=0.5):
+          if self._hosts.stop.is_set():
+            break
     except (shutdown.Stopped, OSError):
       # The data node may have been stopped a moment before this one.
       self._hosts.stop.wait(2.)
@@ -217,7 +218,9 @@ class Training:
 
   def _wait_for_evaluations(self, at_most: int = 0) -> None:
     """Waits until at most `at_most` steps are outstanding."""
-    self._hosts.wait(lambda: self._outstanding() <= at_most)
+    awaited = self._queue.awaited if self._queue else lambda: 'host 0'
+    with self._progress.waiting(awaited):
+      self._hosts.wait(lambda: self._outstanding() <= at_most)
 
   def _restore_evaluations(self) -> None:
     """Offers the weights that the checkpoint carries."""

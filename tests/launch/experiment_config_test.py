@@ -6,6 +6,7 @@ import json
 import operator
 import os
 import pty
+import re
 import sys
 import time
 
@@ -103,15 +104,34 @@ def test_progress_shows_phase_speed_and_rest(capsys):
   with shown:
     shown.wait_for('compiling')
     output, deadline = '', time.time() + 60
-    while 'compiling ... 0 s' not in output and time.time() < deadline:
+    while '(0 s)' not in output and time.time() < deadline:
       output += capsys.readouterr().out
-  assert 'compiling ... 0 s' in output
+  assert re.search(r'compiling ... since \d\d:\d\d:\d\d \(0 s\)', output)
   shown.train(0)
   shown.train(250, 'score 5')
   line = shown.line()
   assert line.startswith('250/1,000 gradient steps | ')
   assert '/s | ETA 0:00:' in line
   assert line.endswith('score 5')
+  for _ in range(2):  # No step is done in a whole period.
+    time.sleep(0.05)
+    line = shown.line()
+  assert re.search(
+      r'ETA unknown, no learner step since ..:..:.. \(0 s\)', line), line
+
+
+def test_progress_names_what_is_awaited(tmp_path):
+  queue = evaluations.Evaluations(str(tmp_path))
+  for step in (10, 20):
+    queue.publish(step, b'')
+  queue.claim('evaluator_0')
+  shown = progress.Progress(total=1000)
+  shown.train(250)
+  with shown.waiting(queue.awaited):
+    assert re.search(
+        r'waiting for evaluator_0 \(evaluates step 10 since ..:..:..\) and an '
+        r'evaluator to take step 20, since ..:..:.. \(0 s\)', shown.line())
+  assert 'waiting' not in shown.line()
 
 
 def test_progress_is_one_updated_line_on_a_terminal(monkeypatch):
