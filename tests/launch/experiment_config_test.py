@@ -12,6 +12,7 @@ import time
 
 import acme_msg
 from acme_msg import launch
+from acme_msg.launch import evaluations
 from acme_msg.launch import launchpad_program
 from acme_msg.launch import local
 from acme_msg.launch import progress
