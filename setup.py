@@ -36,6 +36,7 @@ _STACK = [
     'dm-reverb==0.7.3',
     'dm-sonnet',
     'gin-config',
+    'grpcio',
     'gym==0.23.1',
     'gymnasium>=0.29.1,<1',
     'h5py',

@@ -77,7 +77,7 @@ class DataClient:
     """Creates the client.
 
     Args:
-      data: Courier client of the node.
+      data: client of the node.
       stop: the program's stop event; then all calls raise `shutdown.Stopped`.
     """
     self._data, self._stop = data, stop

@@ -13,8 +13,8 @@ import numpy as np
 
 from . import experiment_config
 from . import node_status
+from . import packing
 from . import shutdown
-from . import weights as weights_lib
 
 
 class _Snapshot(core.VariableSource):
@@ -88,7 +88,7 @@ class EvaluatorNode:
     actor = experiment.builder.make_actor(
         jax.random.fold_in(jax.random.PRNGKey(experiment.seed), step),
         self._policy, self._spec,
-        variable_source=_Snapshot(weights_lib.unpack(weights)))
+        variable_source=_Snapshot(packing.unpack(weights)))
     actor.update(wait=True)
     seed = int(np.random.SeedSequence(
         (experiment.seed, step)).generate_state(1)[0] >> 1)

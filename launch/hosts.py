@@ -17,6 +17,7 @@ Two things are made here because JAX 0.6.2 does not offer them:
   the whole process waits for, and a stop cannot be reported to it otherwise.
 """
 
+import functools
 import os
 import re
 import signal
@@ -28,6 +29,7 @@ from typing import Callable, Sequence
 
 import jax
 from jax._src import distributed  # The coordination client has no public name.
+from jax._src.lib import xla_client
 from jax.experimental import multihost_utils
 import numpy as np
 
@@ -39,6 +41,9 @@ _HEARTBEAT_SECS = 1
 _MAX_MISSING_HEARTBEATS = 15
 # Time for the other hosts to read why host 0 ends; it runs the service.
 _TELLING_SECS = 2.
+
+# Gloo listens at the machine's name, for which JAX has no option.
+_MAKE_GLOO = xla_client._xla.make_gloo_tcp_collectives  # pylint: disable=protected-access
 
 _ROOM = 'acme_msg/'
 _FOREVER_MS = 2**31 - 1
@@ -225,6 +230,12 @@ def join(coordinator_address: str, num_processes: int, process_id: int,
     os._exit(1)
 
   jax.config.update('jax_cpu_collectives_implementation', 'gloo')
+  bind_address = None
+  if coordinator_address.rpartition(':')[0] == 'localhost':
+    # All hosts are processes of this machine, which nobody else should reach.
+    bind_address = coordinator_address
+    xla_client._xla.make_gloo_tcp_collectives = functools.partial(  # pylint: disable=protected-access
+        _MAKE_GLOO, hostname='localhost')
   timer = threading.Timer(timeout, give_up)
   timer.daemon = True
   timer.start()
@@ -235,6 +246,7 @@ def join(coordinator_address: str, num_processes: int, process_id: int,
       # Otherwise SLURM or Open MPI decide which devices are this process's.
       cluster_detection_method='deactivate',
       initialization_timeout=round(timeout) + 60,
+      coordinator_bind_address=bind_address,
       service_heartbeat_interval_seconds=_HEARTBEAT_SECS,
       service_max_missing_heartbeats=_MAX_MISSING_HEARTBEATS,
       client_heartbeat_interval_seconds=_HEARTBEAT_SECS,

@@ -1,11 +1,12 @@
 """The Launchpad program: a data node, learner nodes, evaluator nodes."""
 
 import functools
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Collection, Optional
 
 import launchpad as lp
 import portpicker
 
+from . import calls
 from . import evaluator_node
 from . import experiment_config
 from . import hosts
@@ -34,7 +35,9 @@ def make_program(
     experiment: experiment_config.ExperimentConfig,
     join: Optional[Join] = None,
     make_data: Callable[..., Any] = make_data_node,
-    first_learner_only: bool = False) -> lp.Program:
+    first_learner_only: bool = False,
+    public_groups: Collection[str] = (),
+    secret: Optional[str] = None) -> lp.Program:
   """Returns the experiment as a program of the groups data, learner, evaluator.
 
   Args:
@@ -44,18 +47,24 @@ def make_program(
       learner hosts.
     first_learner_only: leaves out the other hosts, which have their own
       programs.
+    public_groups: the groups that nodes of other machines call.
+    secret: what each call between nodes must carry; by default a new one.
   """
+  secret = secret or calls.make_secret()
   num_hosts = experiment.num_learner_hosts
   if join is None:
     port = portpicker.pick_unused_port()
     join = functools.partial(_join_at, f'localhost:{port}', num_hosts)
 
   def build_data():
-    return lp.CourierNode(
-        make_data, experiment.dataset_factory, num_hosts)
+    return calls.Node(
+        make_data, experiment.dataset_factory, num_hosts,
+        secret=secret, is_public='data' in public_groups)
 
   def build_learner(data: lp.CourierHandle):
-    return lp.CourierNode(learner_node.LearnerNode, experiment, data)
+    return calls.Node(
+        learner_node.LearnerNode, experiment, data,
+        secret=secret, is_public='learner' in public_groups)
 
   def build_evaluator(learner: lp.CourierHandle, index: int):
     return lp.PyClassNode(

@@ -9,7 +9,6 @@ from . import evaluations
 from . import experiment_config
 from . import hosts as hosts_lib
 from . import progress
-from . import quiet
 from . import run_directory
 from . import shutdown
 from . import training
@@ -36,7 +35,6 @@ class LearnerNode:
       data: client of the data node.
       join: joins the learner's hosts, when `run` begins.
     """
-    quiet.quiet_libraries()  # Courier logs each method of this class.
     self._experiment = experiment
     self._data = data
     self._join = join

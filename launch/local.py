@@ -8,21 +8,20 @@ if __name__ == '__main__':
   from . import quiet  # Before the libraries are imported.
   quiet.quiet_libraries()
 
-import contextlib
 import dataclasses
 import os
 import pickle
 import signal
 import sys
-import tempfile
 import threading
-from typing import Iterator, Optional
+from typing import Optional
 
 from absl import flags
 import launchpad as lp
 from launchpad.launch import worker_manager
 from launchpad.nodes.python import local_multi_processing
 
+from . import calls
 from . import command_line
 from . import dry_run
 from . import evaluator_node
@@ -36,6 +35,7 @@ from . import quiet
 from . import run_directory
 from . import run_loggers
 from . import shutdown
+from . import temporary
 from . import training
 from .optional import terminals
 
@@ -164,7 +164,9 @@ def run_program(program: lp.Program,
   # Launchpad would print a countdown; `_end_threads` ends late nodes.
   FLAGS.set_default('lp_termination_notice_secs', -1)
 
-  with _prepared(process_resources) as process_resources:
+  with temporary.folder() as folder:
+    process_resources = _prepared(process_resources, folder)
+    calls.use_sockets(program, folder)
     if terminal is not None:
       failure = terminals.run(program, terminal, process_resources)
     elif launch_type == 'local_mt':
@@ -179,15 +181,15 @@ def run_program(program: lp.Program,
         f'{experiment.root_dir}.')
 
 
-@contextlib.contextmanager
-def _prepared(process_resources: Resources) -> Iterator[Resources]:
-  """Has each process call `node_status.prepare_node` first."""
-  with tempfile.NamedTemporaryFile() as file:
-    pickle.dump(node_status.prepare_node, file)
-    file.flush()
-    yield {group: dataclasses.replace(
-        process, args={**process.args, 'init_file': file.name})
-           for group, process in process_resources.items()}
+def _prepared(process_resources: Resources, folder: str) -> Resources:
+  """Has each process call `prepare_node` first, and use `folder`."""
+  init_file = os.path.join(folder, 'prepare_node.pkl')
+  with open(init_file, 'xb') as f:
+    pickle.dump(node_status.prepare_node, f)
+  return {group: dataclasses.replace(
+      process, args={**process.args, 'init_file': init_file},
+      env={**process.env, 'TMPDIR': folder})
+          for group, process in process_resources.items()}
 
 
 def _run_threads(program: lp.Program) -> Optional[str]:
@@ -276,7 +278,7 @@ def _run_here(experiment: experiment_config.ExperimentConfig,
 
   hosts = hosts_lib.Hosts()
   hosts.stop = stop
-  with progress.Progress(
+  with temporary.folder(), progress.Progress(
       experiment.gradient_steps(experiment.num_steps)) as shown:
     shown.wait_for('reading the dataset')
     trained = training.Training(
@@ -302,7 +304,7 @@ def _plan(experiment: experiment_config.ExperimentConfig, launch_type: str,
       dry_run.Node(
           f'{group}/{index}', where, devices if group == 'learner' else 'CPU',
           '' if group == 'evaluator' else
-          'localhost, at a port that is chosen when it starts',
+          'a Unix socket',
           envs.get(group, {}))
       for group, nodes in groups.items() for index in range(len(nodes))])
 

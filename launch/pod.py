@@ -17,10 +17,10 @@ import functools
 from typing import Any, NamedTuple, Optional
 
 from absl import flags
-import courier
 from jax._src import clusters  # Has no public name.
 import launchpad as lp
 
+from . import calls
 from . import command_line
 from . import dry_run
 from . import experiment_config
@@ -32,7 +32,7 @@ from . import run_directory
 
 FLAGS = flags.FLAGS
 
-# Key under which host 0 tells the others the data node's address.
+# Key under which host 0 tells the others the data node's address and secret.
 _DATA = 'data'
 _TELLING_SECS = 60.
 
@@ -105,12 +105,12 @@ def _find_in_environment() -> Host:
   return Host(*found)  # type: ignore[arg-type]
 
 
-def _join(host: Host, unused_index: int, data: lp.Address,
+def _join(host: Host, secret: str, unused_index: int, data: lp.Address,
           unused_learner: lp.Address) -> hosts.Hosts:
-  """Joins as host 0, and tells the others the data node's address."""
+  """Joins as host 0, and tells the others how to call the data node."""
   joined = hosts.join(*host)
   port = data.resolve().rpartition(':')[2]
-  hosts.tell(_DATA, f'{host.first}:{port}')
+  hosts.tell(_DATA, f'{host.first}:{port} {secret}')
   return joined
 
 
@@ -122,8 +122,8 @@ class _DataOfFirstHost:
     return self._client.futures
 
   @functools.cached_property
-  def _client(self) -> courier.Client:
-    return courier.Client(hosts.ask(_DATA, _TELLING_SECS))
+  def _client(self) -> calls.Client:
+    return calls.Client(*hosts.ask(_DATA, _TELLING_SECS).split())
 
 
 def make_program(
@@ -135,14 +135,16 @@ def make_program(
     host: the host.
   """
   if host.index == 0:
+    secret = calls.make_secret()
     return launchpad_program.make_program(
-        experiment, functools.partial(_join, host),
+        experiment, functools.partial(_join, host, secret),
         functools.partial(
             launchpad_program.make_data_node, host=host.first),
-        first_learner_only=True)
+        first_learner_only=True,
+        public_groups=['data'] if host.count > 1 else [], secret=secret)
   program = lp.Program('acme_msg')
   with program.group('learner'):
-    program.add_node(lp.CourierNode(
+    program.add_node(lp.PyClassNode(
         learner_node.LearnerNode, experiment, _DataOfFirstHost(),
         functools.partial(hosts.join, *host)))
   return program

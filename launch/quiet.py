@@ -19,6 +19,8 @@ def environment() -> dict[str, str]:
   """
   level = os.environ.get('TF_CPP_MIN_LOG_LEVEL', '1')  # JAX sets '1'.
   return {'TF_CPP_MIN_LOG_LEVEL': '2' if level == '1' else level,
+          # Otherwise each node that ends has gRPC tell the others about it.
+          'GRPC_VERBOSITY': os.environ.get('GRPC_VERBOSITY', 'ERROR'),
           'PYTHONWARNINGS': os.environ.get(
               'PYTHONWARNINGS', 'ignore::DeprecationWarning')}
 

@@ -12,10 +12,10 @@ from . import checkpointing
 from . import evaluations
 from . import experiment_config
 from . import hosts as hosts_lib
+from . import packing
 from . import progress as progress_lib
 from . import run_loggers
 from . import shutdown
-from . import weights
 from ..datasets import delivery
 
 
@@ -209,9 +209,9 @@ class Training:
     names = list(self._experiment.variables)
     variables = self._learner.get_variables(names)
     if self._queue:
-      # Packed here, because Courier turns named tuples into plain ones.
       self._queue.publish(
-          self._gradient_steps, weights.pack(dict(zip(names, variables))))
+          self._gradient_steps,
+          packing.pack(dict(zip(names, variables)), 'variables'))
 
   def _outstanding(self) -> int:
     return self._queue.outstanding() if self._queue else 0

@@ -5,8 +5,11 @@ the reader empties it. Neither side holds more than a few chunks besides the
 dataset itself. A reader that restarts opens its table again.
 """
 
+import contextlib
 import itertools
+import os
 import queue
+import socket
 import threading
 import time
 from typing import Generator, Iterator, Optional
@@ -64,6 +67,8 @@ class Server:
     self._reverb = reverb.Server(
         [reverb.Table.queue(_table(reader), _TABLE_SIZE, signature=signature)
          for reader in range(num_readers)], port)
+    if host == 'localhost':
+      _keep_local(self._reverb.port)
     self._address = f'{host}:{self._reverb.port}'
     self._client = self._reverb.localhost_client()
     self._num_readers = num_readers
@@ -156,6 +161,24 @@ def _write(client: reverb.Client, table: str, parts: Iterator[chunks.Chunk],
         writer.create_item(table, num_timesteps=1, priority=1.)
   except Exception:  # The reader times out; the reason is only known here.
     logging.exception('Writing the dataset to %s failed.', table)
+
+
+def _keep_local(port: int) -> None:
+  """Has this process's socket at a port accept this machine alone.
+
+  Reverb listens to all networks and has no option for it.
+  """
+  for fd in os.listdir('/proc/self/fd'):
+    with contextlib.suppress(OSError):  # Closed meanwhile, or no socket.
+      with socket.socket(fileno=os.dup(int(fd))) as s:
+        if (s.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+            and s.getsockname()[1] == port):
+          try:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b'lo')
+          except OSError as e:
+            logging.warning(
+                'Port %d of the Reverb server is open to other machines: %s. '
+                'Linux 5.7 or a firewall would close it.', port, e)
 
 
 def _table(reader: int) -> str:

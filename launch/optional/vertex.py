@@ -210,7 +210,7 @@ def make_program(experiment: experiment_config.ExperimentConfig) -> lp.Program:
         f'bucket of Cloud Storage, which is {_SHARED}BUCKET in the containers.')
   return launchpad_program.make_program(
       experiment, functools.partial(_join, experiment.num_learner_hosts),
-      DataNode)
+      DataNode, public_groups=['data', 'learner'])
 
 
 def launch(experiment: experiment_config.ExperimentConfig,

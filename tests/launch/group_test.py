@@ -5,6 +5,7 @@ import re
 import signal
 
 from acme_msg.datasets.delivery import chunks
+from acme_msg.launch import calls
 from acme_msg.launch import checkpointing
 from acme_msg.launch import evaluations
 from acme_msg.launch import local
@@ -30,6 +31,19 @@ def _check_position(root_dir, step):
       _where(position, host, step * 8) for host in range(2)]
 
 
+def _check_closed_to_others(program):
+  """Asserts that others can neither reach nor call the nodes."""
+  paths, ports = program.sockets()
+  assert len(paths) == 3  # The data node and both learners.
+  for path in paths:
+    assert os.stat(os.path.dirname(path)).st_mode & 0o777 == 0o700
+    with pytest.raises(calls.RemoteError, match='the secret is wrong'):
+      calls.Client(f'unix:{path}', 'guess').report(
+          'evaluator_0', [1e9], [1]).result(60)
+  assert len(ports) == 4  # Reverb, the hosts' coordinator, Gloo on each host.
+  assert not any(programs.is_open(port) for port in ports)
+
+
 def test_stopped_then_killed_group_resumes(tmp_path, monkeypatch, capsys):
   monkeypatch.setenv('ACME_MSG_DATA_DIR', str(tmp_path / 'data'))
   root_dir = str(tmp_path / 'run')
@@ -42,6 +56,7 @@ def test_stopped_then_killed_group_resumes(tmp_path, monkeypatch, capsys):
   with programs.Program(arguments, tmp_path / 'output') as program:
     metrics = tmp_path / 'run' / 'logs' / 'learner.csv'
     program.wait_until(lambda: metrics.exists() and metrics.stat().st_size)
+    _check_closed_to_others(program)
     os.kill(program.pid, signal.SIGTERM)
     code, output = program.wait()
   stopped_at = checkpointing.latest_step(root_dir)
@@ -78,6 +93,7 @@ def test_stopped_then_killed_group_resumes(tmp_path, monkeypatch, capsys):
   assert 'Finished at gradient step 900' in output
   results = evaluations.load(root_dir)
   assert list(results) == list(experiment.evaluated_steps())
+  assert max(result.returns.max() for result in results.values()) < 1e9
   assert checkpointing.latest_step(root_dir) == 900
 
 

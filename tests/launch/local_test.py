@@ -122,8 +122,11 @@ def test_threads_equal_one_process(reference, tmp_path):
   _assert_same_run(root_dir, reference, 40)
 
 
-def test_killed_runs_resume_to_the_same_end(reference, tmp_path):
+def test_killed_runs_resume_to_the_same_end(reference, tmp_path, monkeypatch):
   root_dir = str(tmp_path / 'run')
+  temporary = tmp_path / 'tmp'
+  temporary.mkdir()
+  monkeypatch.setenv('TMPDIR', str(temporary))
 
   def wait_for_checkpoint(after, program):
     program.wait_until(
@@ -138,6 +141,7 @@ def test_killed_runs_resume_to_the_same_end(reference, tmp_path):
   assert code == -signal.SIGKILL
   first = checkpointing.latest_step(root_dir)
   assert first < 40
+  assert len(os.listdir(temporary)) == 1
   # A node is killed: the others end, too.
   with _launch('local_mp', root_dir, tmp_path / 'output',
                delay=1.) as program:
@@ -148,6 +152,7 @@ def test_killed_runs_resume_to_the_same_end(reference, tmp_path):
   assert f'Resumed at gradient step {first}' in output
   assert 'the node learner/0 was killed by SIGKILL' in output
   assert checkpointing.latest_step(root_dir) < 40
+  assert not os.listdir(temporary)
   # One process finishes the run.
   local.run_local(cloning.make_experiment(root_dir))
   _assert_same_run(root_dir, reference, 40)

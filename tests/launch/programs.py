@@ -1,6 +1,8 @@
 """Runs a file as a program of several processes, and watches it."""
 
+import contextlib
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -51,6 +53,16 @@ class Program:
         pass
     return found
 
+  def sockets(self):
+    """Returns where the session listens: Unix sockets' paths, and ports."""
+    found = [connection for process in self.session()
+             for connection in process.net_connections('all')]
+    paths = {connection.laddr for connection in found
+             if connection.family == socket.AF_UNIX and connection.laddr}
+    ports = {connection.laddr.port for connection in found
+             if connection.status == psutil.CONN_LISTEN}
+    return paths, ports
+
   def learner(self):
     """Returns the learner's process: the one that may use accelerators."""
     [learner] = [
@@ -73,6 +85,19 @@ class Program:
   def output(self):
     with open(self._output) as f:
       return f.read()
+
+
+def is_open(port):
+  """Returns whether other machines could connect to a port of this one."""
+  addresses = [address for found in psutil.net_if_addrs().values()
+               for address in found if address.family == socket.AF_INET
+               and not address.address.startswith('127.')]
+  assert addresses, 'This machine has no network to test with.'
+  for address in addresses:
+    with contextlib.suppress(OSError):
+      socket.create_connection((address.address, port), timeout=5).close()
+      return True
+  return False
 
 
 def _wait_until(condition, describe):

@@ -1,6 +1,7 @@
-"""Variables as bytes that hold arrays and their structure, and no code.
+"""Values as bytes that hold arrays and their structure, and no code.
 
-A pickle runs the code that it names, whoever wrote it.
+Nodes send these to each other. A pickle runs the code that it names, whoever
+wrote it.
 """
 
 import dataclasses
@@ -18,26 +19,27 @@ import numpy as np
 _STRUCTURE = 'structure'
 
 
-def pack(variables: Any) -> bytes:
-  """Returns variables as bytes: NumPy's npz, with the structure as JSON.
+def pack(value: Any, name: str = 'value') -> bytes:
+  """Returns a value as bytes: NumPy's npz, with the structure as JSON.
 
   Args:
-    variables: arrays, Python numbers, strings, booleans and None, in any
+    value: arrays, Python numbers, strings, bytes, booleans and None, in any
       nesting of dicts, lists, tuples, named tuples and dataclasses. Other
       mappings become dicts, and JAX's arrays become NumPy's.
+    name: what messages call it.
 
   Raises:
     ValueError: if there is anything else among them.
   """
   arrays: List[np.ndarray] = []
-  structure = json.dumps(_describe(variables, 'variables', arrays))
+  structure = json.dumps(_describe(value, name, arrays))
   file = io.BytesIO()
   np.savez(file, *arrays, **{_STRUCTURE: np.asarray(structure)})
   return file.getvalue()
 
 
 def unpack(data: bytes) -> Any:
-  """Returns the variables that `pack` has packed.
+  """Returns the value that `pack` has packed.
 
   Raises:
     ValueError: if the data is damaged, or names a class that this process has
@@ -47,7 +49,7 @@ def unpack(data: bytes) -> Any:
     with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
       return _build(json.loads(arrays[_STRUCTURE].item()), arrays)
   except (AttributeError, KeyError, TypeError, zipfile.BadZipFile) as e:
-    raise ValueError(f'The weights are damaged: {e!r}.') from e
+    raise ValueError(f'The packed value is damaged: {e!r}.') from e
 
 
 def _describe(node: Any, path: str, arrays: List[np.ndarray]) -> List[Any]:
@@ -55,11 +57,15 @@ def _describe(node: Any, path: str, arrays: List[np.ndarray]) -> List[Any]:
   if isinstance(node, (jax.Array, np.ndarray, np.generic)):
     array = np.asarray(node)
     if array.dtype.hasobject:
-      raise ValueError(f'{path} is an array of Python objects; weights must be '
-                       'numbers.')
+      raise ValueError(f'{path} is an array of Python objects; it must be one '
+                       'of numbers.')
     arrays.append(array)
     # NumPy's format has no name for JAX's own types, such as bfloat16.
-    return ['array', f'arr_{len(arrays) - 1}', array.dtype.name]
+    kind = 'scalar' if isinstance(node, np.generic) else 'array'
+    return [kind, f'arr_{len(arrays) - 1}', array.dtype.name]
+  if type(node) is bytes:
+    arrays.append(np.frombuffer(node, np.uint8))
+    return ['bytes', f'arr_{len(arrays) - 1}']
   if node is None or type(node) in (bool, int, float, str):
     return ['value', node]
   if dataclasses.is_dataclass(node) and not isinstance(node, type):
@@ -74,9 +80,9 @@ def _describe(node: Any, path: str, arrays: List[np.ndarray]) -> List[Any]:
     items = _items(dict(enumerate(node)), path, arrays)
     return [type(node).__name__, items]
   raise ValueError(
-      f'{path} is a {type(node).__name__}, which cannot be sent to evaluators: '
-      'the variables must be arrays in dicts, lists, tuples, named tuples or '
-      'dataclasses.')
+      f'{path} is a {type(node).__name__}, which cannot be sent between nodes: '
+      'it must be an array, or a dict, list, tuple, named tuple or dataclass '
+      'of arrays.')
 
 
 def _items(parts: Mapping[Any, Any], path: str,
@@ -97,11 +103,13 @@ def _build(description: Any, arrays: Mapping[str, np.ndarray]) -> Any:
   kind, *rest, content = description
   if kind == 'value':
     return content
-  if kind == 'array':
+  if kind == 'bytes':
+    return arrays[content].tobytes()
+  if kind in ('array', 'scalar'):
     array = arrays[rest[0]]
     if array.dtype.kind == 'V':
       array = array.view(getattr(jnp, content))
-    return array
+    return array if kind == 'array' else array[()]
   parts = {key: _build(part, arrays) for key, part in content}
   if kind == 'dict':
     return parts
@@ -116,7 +124,7 @@ def _build(description: Any, arrays: Mapping[str, np.ndarray]) -> Any:
     for key, part in parts.items():
       object.__setattr__(built, key, part)
     return built
-  raise ValueError(f'The weights hold the unknown {kind} {rest}.')
+  raise ValueError(f'The packed value holds the unknown {kind} {rest}.')
 
 
 def _find(module: str, name: str) -> type:
@@ -125,7 +133,7 @@ def _find(module: str, name: str) -> type:
     found = operator.attrgetter(name)(sys.modules[module])
   except (AttributeError, KeyError) as e:
     raise ValueError(
-        f'The weights hold a {module}.{name}, which the evaluator has not '
+        f'The packed value holds a {module}.{name}, which this process has not '
         'imported. Import its module in the one that defines the builder.'
         ) from e
   if not isinstance(found, type):

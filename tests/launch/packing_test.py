@@ -1,4 +1,4 @@
-"""Tests for the weights' way from learner to evaluator."""
+"""Tests of values packed as bytes."""
 
 import collections
 import io
@@ -7,7 +7,7 @@ import os
 import pickle
 from typing import Any, NamedTuple
 
-from acme_msg.launch import weights
+from acme_msg.launch import packing
 
 # acme_msg must come first: it restores JAX names that Acme imports.
 # isort: split
@@ -35,18 +35,19 @@ def _variables():
                                   'b': np.float64(-0.)}},
       'statistics': running_statistics.NestedMeanStd(
           mean={'x': np.ones(3, np.float32)}, std=_Pair(jnp.nan, 2)),
-      'odd': [(jnp.bfloat16(1.5), np.zeros((0, 4), np.int8)), None, True, 'a',
-              np.asfortranarray(np.arange(4).reshape(2, 2))],
+      'odd': [(jnp.bfloat16(1.5), np.zeros((0, 4), np.int8)), b'\0', True, 'a',
+              np.int64(7), None, np.asfortranarray(np.arange(4).reshape(2, 2))],
   }
 
 
-def test_weights_keep_values_types_and_structure():
+def test_packing_keeps_values_types_and_structure():
   wanted = _variables()
-  found = weights.unpack(weights.pack(wanted))
+  found = packing.unpack(packing.pack(wanted))
   assert (jax.tree_util.tree_structure(found)
           == jax.tree_util.tree_structure(wanted))
   for a, b in zip(*map(jax.tree_util.tree_leaves, (found, wanted))):
     if isinstance(b, (jax.Array, np.ndarray, np.generic)):
+      assert isinstance(a, np.generic) == isinstance(b, np.generic)
       b = np.asarray(b)
       assert (a.dtype, a.shape, a.tobytes()) == (b.dtype, b.shape, b.tobytes())
     else:
@@ -55,7 +56,7 @@ def test_weights_keep_values_types_and_structure():
 
 
 def test_other_mappings_become_dicts():
-  found = weights.unpack(weights.pack(collections.OrderedDict(b=1, a=[])))
+  found = packing.unpack(packing.pack(collections.OrderedDict(b=1, a=[])))
   assert found == {'b': 1, 'a': []} and type(found) is dict
 
 
@@ -65,7 +66,7 @@ def test_other_mappings_become_dicts():
     ({(1, 2): 3}, r'key \(1, 2\)')])
 def test_what_is_no_array_is_refused(leaf, named):
   with pytest.raises(ValueError, match=named):
-    weights.pack({'policy': [0, leaf]})
+    packing.pack({'policy': [0, leaf]}, 'variables')
 
 
 def _forged(structure):
@@ -87,10 +88,10 @@ def _objects():
     _forged(['dataclass', ['os', '_wrap_close'], []]),
     _forged(['namedtuple', ['antigravity', 'fly'], []]),
     _forged(['function', ['os', 'mkdir'], []]),
-    weights.pack(_variables())[:-9],
+    packing.pack(_variables())[:-9],
     b''])
-def test_forged_and_damaged_weights_run_no_code(data, tmp_path, monkeypatch):
+def test_forged_and_damaged_bytes_run_no_code(data, tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
   with pytest.raises((ValueError, EOFError)):
-    weights.unpack(data)
+    packing.unpack(data)
   assert not os.listdir(tmp_path)
