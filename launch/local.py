@@ -10,7 +10,6 @@ if __name__ == '__main__':
 
 import dataclasses
 import os
-import pickle
 import signal
 import sys
 import threading
@@ -18,7 +17,6 @@ from typing import Optional
 
 from absl import flags
 import launchpad as lp
-from launchpad.launch import worker_manager
 from launchpad.nodes.python import local_multi_processing
 
 from . import calls
@@ -29,7 +27,7 @@ from . import experiment_config
 from . import hosts as hosts_lib
 from . import launchpad_program
 from . import node_processes
-from . import node_status
+from . import node_threads
 from . import progress
 from . import quiet
 from . import run_directory
@@ -161,17 +159,17 @@ def run_program(program: lp.Program,
 
   if not FLAGS.is_parsed():
     FLAGS(sys.argv, known_only=True)
-  # Launchpad would print a countdown; `_end_threads` ends late nodes.
+  # Launchpad would print a countdown; we end late nodes.
   FLAGS.set_default('lp_termination_notice_secs', -1)
 
   with temporary.folder() as folder:
-    process_resources = _prepared(process_resources, folder)
+    process_resources = node_processes.prepared(process_resources, folder)
     calls.use_sockets(program, folder)
     if terminal is not None:
       failure = terminals.run(program, terminal, process_resources)
     elif launch_type == 'local_mt':
       run_loggers.hide_accelerators()
-      failure = _run_threads(program)
+      failure = node_threads.run(program)
     else:
       failure = node_processes.run(program, process_resources)
   if not run_directory.is_finished(experiment):
@@ -179,53 +177,6 @@ def run_program(program: lp.Program,
         f'{failure or "The program was stopped"}: see the output above. Launch '
         'the same again to resume from the last checkpoint in '
         f'{experiment.root_dir}.')
-
-
-def _prepared(process_resources: Resources, folder: str) -> Resources:
-  """Has each process call `prepare_node` first, and use `folder`."""
-  init_file = os.path.join(folder, 'prepare_node.pkl')
-  with open(init_file, 'xb') as f:
-    pickle.dump(node_status.prepare_node, f)
-  return {group: dataclasses.replace(
-      process, args={**process.args, 'init_file': init_file},
-      env={**process.env, 'TMPDIR': folder})
-          for group, process in process_resources.items()}
-
-
-def _run_threads(program: lp.Program) -> Optional[str]:
-  """Runs a program in threads until its end; returns why it failed, if so."""
-  ended = threading.Event()
-  with node_processes.stop_signals() as stop:
-    manager = lp.launch(program, launch_type='local_mt')
-    workers = {f'{group}/{index}': worker
-               for group, found in manager._active_workers.items()  # pylint: disable=protected-access
-               for index, worker in enumerate(found)}
-    threading.Thread(
-        target=_end_threads, args=(manager, stop, ended), daemon=True).start()
-    try:
-      manager.wait()
-    except Exception as e:  # The manager has told the other nodes to stop.
-      manager.wait(raise_error=False)
-      name = next((name for name, worker in workers.items()
-                   if worker.future.exception() is e), '')
-      return f'the node {name} failed: {type(e).__name__}: {e}'
-    finally:
-      ended.set()
-  return None
-
-
-def _end_threads(manager: worker_manager.WorkerManager, stop: threading.Event,
-                 ended: threading.Event) -> None:
-  """Ends threads that are told to stop, or the process if they do not end."""
-  while not manager.wait_for_stop(0.1):
-    if stop.is_set():
-      threading.Thread(target=manager.stop_and_wait, daemon=True).start()
-      break
-  if not ended.wait(node_processes.NOTICE_SECS):
-    print('Not all nodes stopped within '
-          f'{node_processes.NOTICE_SECS:g} s; the process is ended.',
-          flush=True)
-    os._exit(1)
 
 
 def run_local(experiment: experiment_config.ExperimentConfig) -> None:

@@ -6,6 +6,9 @@ is killed if it does not end in time.
 """
 
 import contextlib
+import dataclasses
+import os
+import pickle
 import threading
 import time
 from typing import Iterator, List, Mapping, Optional, Sequence
@@ -15,6 +18,7 @@ from launchpad.nodes.python import local_multi_processing
 import psutil
 
 from . import node_process
+from . import node_status
 from . import shutdown
 
 # Seconds between the request to stop and the end by SIGKILL.
@@ -65,6 +69,17 @@ def end(processes: Mapping[str, psutil.Process]) -> None:
             process.terminate()
             process.resume()  # If it was stopped by a signal.
     time.sleep(_LOOK_SECS)
+
+
+def prepared(resources: Resources, folder: str) -> Resources:
+  """Has each process call `prepare_node` first, and use `folder`."""
+  init_file = os.path.join(folder, 'prepare_node.pkl')
+  with open(init_file, 'xb') as f:
+    pickle.dump(node_status.prepare_node, f)
+  return {group: dataclasses.replace(
+      process, args={**process.args, 'init_file': init_file},
+      env={**process.env, 'TMPDIR': folder})
+          for group, process in resources.items()}
 
 
 def _make_nodes(program: lp.Program,

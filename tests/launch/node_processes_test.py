@@ -11,6 +11,7 @@ from acme_msg.launch import node_process
 from acme_msg.launch import node_processes
 from acme_msg.launch import node_status
 from acme_msg.launch import shutdown
+from acme_msg.launch import temporary
 import launchpad as lp
 import pytest
 
@@ -61,14 +62,14 @@ class Node:
     raise ValueError('this node\nis broken')
 
   def die_often(self):
-    """Dies four times, with one result after the second time."""
+    """Dies each time, but has a result the second time."""
     with open(self._path, 'a+') as f:
       f.write('.')
       f.flush()
       f.seek(0)
       starts = len(f.read())
     node_status.progress()
-    if starts == 3:
+    if starts == 2:
       node_status.evaluated()
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -79,8 +80,9 @@ def _run(**nodes):
   for group, arguments in nodes.items():
     with program.group(group):
       program.add_node(lp.PyClassNode(Node, *arguments))
-  with local._prepared(local.resources()) as resources:  # pylint: disable=protected-access
-    return node_processes.run(program, resources)
+  with temporary.folder() as folder:
+    return node_processes.run(
+        program, node_processes.prepared(local.resources(), folder))
 
 
 def test_two_programs_whose_nodes_miss_requests(tmp_path, monkeypatch, capfd):
@@ -95,16 +97,16 @@ def test_two_programs_whose_nodes_miss_requests(tmp_path, monkeypatch, capfd):
 
 
 def test_evaluators_are_started_again_up_to_a_cap(tmp_path, capfd, monkeypatch):
-  monkeypatch.setattr(node_processes, 'MAX_RESTARTS', 2)
+  monkeypatch.setattr(node_processes, 'MAX_RESTARTS', 1)
   path = tmp_path / 'starts'
   failure = _run(learner=('wait',), evaluator=('die_often', str(path)))
   assert failure == (
       'the node evaluator/0 was killed by SIGKILL (perhaps because memory ran '
-      'out); started 3 times without a result')
-  # Two starts, a third with a result, and two more.
-  assert len(path.read_text()) == 5
+      'out); started 2 times without a result')
+  # A start, a second one with a result, and one more.
+  assert len(path.read_text()) == 3
   output = capfd.readouterr().out
-  assert output.count('1 of at most 2 times without a result') == 2
+  assert output.count('1 of at most 1 times without a result') == 2
 
 
 def test_nodes_without_progress_are_ended(capfd, monkeypatch):
@@ -118,7 +120,7 @@ def test_nodes_without_progress_are_ended(capfd, monkeypatch):
   assert re.search(
       r'data/0 [(]pid [0-9]+[)] is stopped by a signal since ..:..:..[.] It '
       r'will be killed after 3 s. `kill -CONT` lets it go on', output), output
-  monkeypatch.setattr(node_process, 'STALLED_SECS', {'evaluator': 8.})
+  monkeypatch.setattr(node_process, 'STALLED_SECS', {'evaluator': 4.})
   monkeypatch.setattr(node_processes, 'MAX_RESTARTS', 0)
   failure = _run(learner=('wait',), evaluator=('hang',))
   assert 'evaluator/0 failed: it makes no progress since' in failure
