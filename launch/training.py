@@ -226,6 +226,8 @@ class Training:
     """Offers the weights that the checkpoint carries."""
     pending = self._checkpoints.restore_pending()
     if self._queue:
+      if not self._step:
+        self._check_for_lost_checkpoints()
       lost = self._queue.resume(
           self._gradient_steps, pending, self._experiment.evaluated_steps())
       if lost:
@@ -244,6 +246,17 @@ class Training:
       step = checkpointing.find_intact(
           self._experiment.root_dir, self._progress.say)
     return int(self._hosts.all_of([step or 0]).max())
+
+  def _check_for_lost_checkpoints(self) -> None:
+    """Refuses to train again from the start what was saved before."""
+    root_dir = self._experiment.root_dir
+    last = max(evaluations.load(root_dir), default=0)
+    # A later step is evaluated after the first checkpoint only.
+    first = self._experiment.gradient_steps(self._experiment.checkpoint_period)
+    if last > first:
+      raise ValueError(
+          f'{root_dir} holds the evaluation of gradient step {last:,}, but no '
+          'checkpoint. Put the checkpoints back, or choose another root_dir.')
 
   def _save(self) -> None:
     position = None

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 
 from acme_msg.datasets.delivery import chunks
@@ -65,10 +66,16 @@ def test_stopped_then_killed_group_resumes(tmp_path, monkeypatch, capsys):
   assert stopped_at < 300
   _check_position(root_dir, stopped_at)
 
+  # A damaged checkpoint is newer; both hosts take the one before it.
+  checkpoints = tmp_path / 'run' / 'checkpoints'
+  shutil.copytree(checkpoints / str(stopped_at),
+                  checkpoints / str(stopped_at + 2))
+  (checkpoints / str(stopped_at + 2) / 'counter' / 'metadata').write_text('{}')
+
   # A host is killed: the other one ends, too.
   with programs.Program(arguments, tmp_path / 'output') as program:
     program.wait_until(
-        lambda: checkpointing.latest_step(root_dir) > stopped_at)
+        lambda: checkpointing.latest_step(root_dir) > stopped_at + 2)
     host, = re.findall(
         r'learner host 1 of 2 [(].*, pid (\d+)[)] has 2 of 4 devices',
         program.output())
@@ -76,6 +83,8 @@ def test_stopped_then_killed_group_resumes(tmp_path, monkeypatch, capsys):
     code, output = program.wait()
   assert code == 1
   assert f'Resumed at gradient step {stopped_at}' in output
+  assert 'is damaged: counter/metadata does not hold what' in output
+  assert (checkpoints / f'damaged-{stopped_at + 2}').is_dir()
   assert 'the node learner/1 was killed by SIGKILL' in output, output
   assert 'to learner host 1' in output, output
   # Host 0 alone logs; files are named after processes.

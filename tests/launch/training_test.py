@@ -146,6 +146,15 @@ def test_lost_evaluations_are_named_and_are_no_endless_loop(
   assert 'finished already' in capsys.readouterr().out
 
 
+def test_lost_checkpoints_are_refused(reference, tmp_path):
+  run = tmp_path / 'run'
+  shutil.copytree(reference, run)
+  shutil.rmtree(run / 'checkpoints')
+  with pytest.raises(ValueError, match='step 40, but no checkpoint. Put the'):
+    local.run_local(cloning.make_experiment(str(run)))
+  assert list(evaluations.load(str(run))) == [10, 20, 30, 40]
+
+
 @pytest.mark.parametrize('name', ['evaluations.npz', 'config.json'])
 @pytest.mark.parametrize('damage', [b'', b'\xff\x00{', b'[1]'])
 def test_damaged_file_is_refused_by_name(reference, tmp_path, name, damage):
