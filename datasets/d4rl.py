@@ -90,6 +90,7 @@ class D4rlSource(steps_lib.Source):
     super().__init__(path)
     self._task_name = task_name
     self._episode_limit = episode_limit
+    self.options = {'episode_limit': episode_limit}
 
   def blocks(self, num_rows: int = 100_000) -> Iterator[steps_lib.Steps]:
     """See the base class. Blocks end at boundaries of the file's chunks."""

@@ -44,6 +44,7 @@ class OgbenchSource(steps_lib.Source):
     """
     super().__init__(path)
     self._goal = goal
+    self.options = {'goal': goal and list(goal)}
 
   def blocks(self, num_rows: int = 100_000) -> Iterator[steps_lib.Steps]:
     """See the base class."""

@@ -19,7 +19,7 @@ _KINDS = {
     'tfds': 'a TFDS name or directory',
     'minari': 'a Minari identifier or directory',
     'ogbench': 'an OGBench .npz file'}
-_VERSION = re.compile(r'\d+\.\d+\.\d+')
+VERSION = re.compile(r'\d+\.\d+\.\d+')
 _TFDS_NAME = re.compile(r'[a-z]\w*(/[\w.-]+)?(:\d+\.\d+\.\d+)?')
 _TFDS_FILE = 'dataset_info.json'
 
@@ -107,14 +107,17 @@ def find(
   return rlds.RldsSource(path)
 
 
+def tfds_root() -> str:
+  """Returns the directory of TFDS's datasets."""
+  return os.path.expanduser(
+      os.environ.get('TFDS_DATA_DIR') or '~/tensorflow_datasets')
+
+
 def _named(name: str) -> dict[str, Optional[str]]:
   """Returns the path that a name means, by kind; None if it does not exist."""
   paths = {
       'minari': os.path.join(minari_data.root(), name),
-      'tfds': os.path.join(
-          os.path.expanduser(
-              os.environ.get('TFDS_DATA_DIR') or '~/tensorflow_datasets'),
-          name.replace(':', os.sep))}
+      'tfds': os.path.join(tfds_root(), name.replace(':', os.sep))}
   if name in d4rl_tasks.FILES:
     paths['d4rl'] = d4rl.path_of(name)
   elif name in pointmaze_tasks.task_names():
@@ -142,7 +145,7 @@ def _at(path: str) -> tuple[str, str]:
     return 'tfds', path
   below = sorted(os.listdir(path))
   versions = [
-      entry for entry in below if _VERSION.fullmatch(entry) and
+      entry for entry in below if VERSION.fullmatch(entry) and
       os.path.exists(os.path.join(path, entry, _TFDS_FILE))]
   if versions:
     highest = max(versions, key=lambda v: tuple(map(int, v.split('.'))))

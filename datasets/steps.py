@@ -2,7 +2,7 @@
 
 import abc
 import sys
-from typing import Iterable, Iterator, NamedTuple
+from typing import Any, Iterable, Iterator, Mapping, NamedTuple
 
 from acme import types
 import numpy as np
@@ -54,8 +54,10 @@ class Source(abc.ABC):
   Attributes:
     name: a path or an identifier, for messages.
     kind: the format, such as 'd4rl'.
+    options: what else decides the steps that are read, as plain JSON values.
   """
   kind: str
+  options: Mapping[str, Any] = {}
 
   def __init__(self, name: str):
     """Initialises; nothing is read."""

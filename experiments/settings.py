@@ -185,6 +185,7 @@ def make_experiment(
       builder=builder,
       network_factory=agent.network_factory,
       dataset_factory=task.dataset_factory,
+      dataset_identity=task.identity,
       environment_factory=task.environment_factory,
       root_dir=root_dir,
       seed=seed,

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import os
-from typing import Callable, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Mapping, NamedTuple, Optional, Tuple
 
 import dm_env
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from .. import environments
 from ..datasets import data_options
 from ..datasets import delivery
+from ..datasets import identity
 from ..datasets import loading
 from ..datasets import pointmaze_generator
 from ..datasets import sources
@@ -46,11 +47,24 @@ class Task(NamedTuple):
     score_fn: maps returns `[episodes]` to normalised scores `[episodes]`, or
       to None if the task has none (docs/msg.md 8.4).
     dataset: name of the dataset, for the run's record.
+    identity: returns what identifies the dataset, see `datasets.identity`.
   """
   dataset_factory: Callable[[], delivery.Dataset]
   environment_factory: Callable[[int], dm_env.Environment]
   score_fn: Callable[[np.ndarray], Optional[np.ndarray]]
   dataset: str
+  identity: Callable[[], Mapping[str, Any]]
+
+
+def _identify(
+    source: Optional[steps.Source], task_name: str) -> Mapping[str, Any]:
+  """Identifies a source; None is the embedded data, which may be missing."""
+  if source is not None:
+    return identity.identify(source)
+  path = pointmaze_generator.dataset_path(task_name)
+  found = (identity.identify(sources.find(path, task_name))
+           if os.path.exists(path) else {'path': path})
+  return {**found, 'kind': 'pointmaze', 'name': os.path.basename(path)}
 
 
 def _read(
@@ -98,6 +112,7 @@ def make_task(
           environments.make_environment, config.task_class, config.task_name),
       score_fn=functools.partial(
           environments.normalized_score, config.task_name),
+      identity=functools.partial(_identify, source, config.task_name),
       # The base name alone: a run may continue after its file was moved.
       dataset=os.path.basename(
           source.name if source

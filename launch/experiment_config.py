@@ -80,6 +80,11 @@ class ExperimentConfig:
     stream: how the dataset is streamed; None if the learner holds all of it.
     score_fn: maps returns `[episodes]` to normalised scores `[episodes]`, or to
       None if the task has none.
+    dataset_identity: returns plain JSON values that identify the data of
+      `dataset_factory`, such as `datasets.identify(source)`. `config.json`
+      holds them as `data`, with the number of transitions. A run is resumed
+      with equal values only, except for `kind`, `name` and `path`. None: the
+      number of transitions alone is compared.
 
   Raises:
     ValueError: naming the field, if a value is not valid.
@@ -101,6 +106,7 @@ class ExperimentConfig:
   checkpoint_every_steps: Optional[int] = None
   stream: Optional[StreamConfig] = None
   score_fn: Optional[Callable[[np.ndarray], Optional[np.ndarray]]] = None
+  dataset_identity: Optional[Callable[[], Mapping[str, Any]]] = None
 
   def __post_init__(self):
     if not self.root_dir:

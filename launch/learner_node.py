@@ -1,7 +1,8 @@
 """The learner node: runs the training in a program, and serves evaluators."""
 
+import contextlib
 import threading
-from typing import Any, Callable, Optional, Sequence, Tuple
+from typing import Any, Callable, Iterator, Optional, Sequence, Tuple
 
 import launchpad as lp
 
@@ -10,6 +11,7 @@ from . import experiment_config
 from . import hosts as hosts_lib
 from . import progress
 from . import run_directory
+from . import run_lock
 from . import shutdown
 from . import training
 
@@ -21,7 +23,7 @@ class LearnerNode:
   this node too: a program of few processes starts faster, and the counter is
   saved with the learner that it must agree with.
 
-  A learner over several hosts has a node on each. Host 0 alone claims the run's
+  A learner over several hosts has a node on each. Host 0 alone owns the run's
   directory, has evaluators and ends the program.
   """
 
@@ -68,16 +70,17 @@ class LearnerNode:
         experiment.gradient_steps(experiment.num_steps), quiet=hosts.index > 0)
     with hosts, shown:
       try:
-        self._claim_directory(hosts)
-        if run_directory.is_finished(experiment):
+        # Host 0 decides, since it alone must see the directory.
+        if hosts.all_of([run_directory.is_finished(experiment)])[0, 0]:
           shown.say('This run is finished already; nothing to do.')
         else:
-          if hosts.index == 0:
-            self._evaluations = training.make_queue(experiment)
-            self._ready.set()
-          training.Training(
-              experiment, data_node.DataClient(self._data, stop),
-              self._evaluations, shown, hosts).run()
+          with self._own_directory(hosts):
+            if hosts.index == 0:
+              self._evaluations = training.make_queue(experiment)
+              self._ready.set()
+            training.Training(
+                experiment, data_node.DataClient(self._data, stop),
+                self._evaluations, shown, hosts).run()
       except shutdown.Stopped:
         pass
     # `stop` is also unset if a host of another program was told to stop.
@@ -86,10 +89,15 @@ class LearnerNode:
       # The evaluators' calls are answered until they are told to stop, too.
       shutdown.wait(stop)
 
-  def _claim_directory(self, hosts: hosts_lib.Hosts) -> None:
-    """Claims the run's directory, once for all hosts."""
-    if hosts.index == 0:
-      run_directory.claim(self._experiment)
-    hosts.check()  # The other hosts continue after host 0.
-    if hosts.index > 0:
-      run_directory.confirm(self._experiment)
+  @contextlib.contextmanager
+  def _own_directory(self, hosts: hosts_lib.Hosts) -> Iterator[None]:
+    """Locks the run's directory, once for all hosts, and checks it."""
+    experiment = self._experiment
+    with (run_lock.hold(experiment.root_dir) if hosts.index == 0
+          else contextlib.nullcontext()):
+      if hosts.index == 0:
+        run_directory.check(experiment)
+      hosts.check()  # The other hosts continue after host 0.
+      if hosts.index > 0:
+        run_directory.confirm(experiment)
+      yield

@@ -31,6 +31,7 @@ from . import node_threads
 from . import progress
 from . import quiet
 from . import run_directory
+from . import run_lock
 from . import run_loggers
 from . import shutdown
 from . import temporary
@@ -102,6 +103,7 @@ def _check(experiment: experiment_config.ExperimentConfig, launch_type: str,
   if terminal is not None:
     terminals.check(terminal)
   run_directory.check(experiment)
+  run_lock.check(experiment.root_dir)
 
 
 def launch(experiment: experiment_config.ExperimentConfig,
@@ -125,7 +127,7 @@ def launch(experiment: experiment_config.ExperimentConfig,
   Raises:
     ValueError: before anything is started, if the launch type is unknown, if
       threads cannot do what is asked, if the terminal cannot open, or if
-      `root_dir` holds a run with other settings.
+      `root_dir` is in use or holds a run with other settings or data.
     ProgramError: if the program ended before the run was finished, because a
       node failed or because it was stopped. No process is left.
   """
@@ -190,10 +192,11 @@ def run_local(experiment: experiment_config.ExperimentConfig) -> None:
     experiment: what to run. A finished run says so and is left unchanged.
 
   Raises:
-    ValueError: if `root_dir` holds a run with other settings.
+    ValueError: if `root_dir` is in use, or holds a run with other settings or
+      data.
     ProgramError: if the run was stopped.
   """
-  run_directory.claim(experiment)
+  run_directory.check(experiment)
   if run_directory.is_finished(experiment):
     print(f'The run in {experiment.root_dir} is finished already.', flush=True)
     return
@@ -207,7 +210,9 @@ def run_local(experiment: experiment_config.ExperimentConfig) -> None:
     stop.set()
 
   try:
-    with shutdown.on_signals(on_signal):
+    with (shutdown.on_signals(on_signal),
+          run_lock.hold(experiment.root_dir)):
+      run_directory.check(experiment)  # Another process may have written it.
       _run_here(experiment, stop, is_training)
   except (KeyboardInterrupt, shutdown.Stopped):
     raise ProgramError(

@@ -29,6 +29,7 @@ from . import launchpad_program
 from . import learner_node
 from . import local
 from . import run_directory
+from . import run_lock
 
 FLAGS = flags.FLAGS
 
@@ -162,16 +163,22 @@ def launch(experiment: experiment_config.ExperimentConfig, host: Host) -> None:
     host: this host.
 
   Raises:
-    ValueError: if `root_dir` holds a run with other settings, or if the
-      coordinator's port is in use on host 0.
+    ValueError: if `root_dir` is in use or holds a run with other settings or
+      data, or if the coordinator's port is in use on host 0.
     local.ProgramError: if the program ended before the run was finished.
   """
   experiment = _on_hosts(experiment, host)
-  run_directory.check(experiment)
+  _check(experiment, host)
   if host.index == 0 and host.count > 1:
     hosts.check_port(host.coordinator_address)
   local.run_program(
       make_program(experiment, host), experiment, local.resources())
+
+
+def _check(experiment: experiment_config.ExperimentConfig, host: Host) -> None:
+  run_directory.check(experiment)
+  if host.index == 0:  # Its learner owns the directory, perhaps already.
+    run_lock.check(experiment.root_dir)
 
 
 def _on_hosts(experiment: experiment_config.ExperimentConfig,
@@ -206,7 +213,7 @@ def main(experiment: experiment_config.ExperimentConfig) -> None:
       FLAGS.coordinator_address, FLAGS.num_processes, FLAGS.process_id)
   if FLAGS.dry_run:
     experiment = _on_hosts(experiment, host)
-    run_directory.check(experiment)
+    _check(experiment, host)
     print(_plan(experiment, host))
   else:
     launch(experiment, host)

@@ -2,17 +2,22 @@
 
 import json
 import os
-from typing import Any, Dict, Mapping
+from typing import Any, Dict, List, Mapping, Optional
 
 from . import checkpointing
 from . import evaluations
 from . import experiment_config
+from . import run_lock
 from .. import __version__
 from .. import atomic_files
 
 _NAME = 'config.json'
 # Says what wrote the record; it is never compared.
 _VERSION = 'acme_msg_version'
+# What identifies the data, see `ExperimentConfig.dataset_identity`.
+_DATA = 'data'
+# The name of the dataset in the record of the settings.
+_DATASET = 'config.dataset'
 
 
 def _record(experiment: experiment_config.ExperimentConfig) -> Dict[str, Any]:
@@ -37,18 +42,49 @@ def _flat(record: Mapping[str, Any], prefix: str = '') -> Dict[str, Any]:
   return leaves
 
 
-def check(experiment: experiment_config.ExperimentConfig) -> None:
-  """Refuses to resume a run that was started with other settings.
+def _identity(
+    experiment: experiment_config.ExperimentConfig) -> Dict[str, Any]:
+  if experiment.dataset_identity is None:
+    return {'kind': 'own'}
+  return json.loads(json.dumps(experiment.dataset_identity()))
+
+
+def identify(experiment: experiment_config.ExperimentConfig,
+             num_transitions: int) -> Mapping[str, Any]:
+  """Returns what identifies a dataset that was read, for `claim`.
+
+  Args:
+    experiment: the experiment.
+    num_transitions: transitions of its dataset, with its options on data.
+  """
+  return {**_identity(experiment), 'num_transitions': num_transitions}
+
+
+def _is_other_data(found: Mapping[str, Any], asked: Mapping[str, Any]) -> bool:
+  """Whether two identities differ in something that both of them have.
+
+  Equal data may lie elsewhere, under another name.
+  """
+  return any(found[name] != asked[name] for name in found.keys() & asked.keys()
+             if name not in ('kind', 'name', 'path'))
+
+
+def check(experiment: experiment_config.ExperimentConfig,
+          data: Optional[Mapping[str, Any]] = None) -> None:
+  """Refuses to resume a run that was started with other settings or data.
 
   `num_steps` may grow, because it is absolute. The version of this package,
-  which runs before 0.2 did not record, is not compared.
+  which runs before 0.2 did not record, is not compared. Data is compared as far
+  as it is known: older runs did not record it.
 
   Args:
     experiment: the experiment that wants to use its `root_dir`.
+    data: from `identify`; by default, what is known of the data before it is
+      read.
 
   Raises:
     ValueError: if the directory holds checkpoints or evaluations of unknown
-      settings, or of settings that differ; lists what differs.
+      settings, or of settings or data that differ; lists what differs.
   """
   root_dir = experiment.root_dir
   path = os.path.join(root_dir, _NAME)
@@ -62,40 +98,61 @@ def check(experiment: experiment_config.ExperimentConfig) -> None:
     return
   try:
     with open(path, encoding='utf-8') as f:
-      found = _flat(dict(json.load(f)))
+      record = dict(json.load(f))
+      found_data = dict(record.pop(_DATA, {}))
   except (TypeError, ValueError) as e:
     raise ValueError(
         f'{path}, which holds the settings of the run, is damaged: {e}. Put '
         'back a copy of it, repair it (it is JSON), or choose another '
         'root_dir.') from e
-  found.pop(_VERSION, None)
-  asked = _flat(_record(experiment))
-  differ = [
-      f'  {name}: the run has {found.get(name, "(none)")!r}, '
-      f'asked for {asked.get(name, "(none)")!r}'
-      for name in sorted({*found, *asked})
-      # As text, because NaN does not equal itself.
-      if json.dumps(found.get(name)) != json.dumps(asked.get(name))
-      and not (name == 'num_steps' and asked[name] > found.get(name, 0))]
+  record.pop(_VERSION, None)
+  if data is None:
+    data = _identity(experiment) if found_data else {}
+  found, asked = _flat(record), _flat(_record(experiment))
+  names = {*found, *asked}
+  if asked['num_steps'] > found.get('num_steps', 0):
+    names.discard('num_steps')
+  if 'digest' in found_data and 'digest' in data:
+    names.discard(_DATASET)  # The data itself decides.
+  differ = _differences(found, asked, sorted(names))
+  if _is_other_data(found_data, data):
+    differ += _differences(
+        found_data, data, sorted(found_data.keys() & data.keys()), f'{_DATA}.')
   if differ:
     raise ValueError(
         f'{path} belongs to a run with other settings:\n' + '\n'.join(differ) +
         '\nUse these settings to resume it, or choose another root_dir.')
 
 
-def claim(experiment: experiment_config.ExperimentConfig) -> None:
-  """Checks the directory and records the experiment's settings in it."""
-  check(experiment)
-  os.makedirs(experiment.root_dir, exist_ok=True)
+def _differences(found: Mapping[str, Any], asked: Mapping[str, Any],
+                 names: List[str], prefix: str = '') -> List[str]:
+  """Returns a line for each of the names whose values differ."""
+  return [
+      f'  {prefix}{name}: the run has {found.get(name, "(none)")!r}, '
+      f'asked for {asked.get(name, "(none)")!r}'
+      for name in names
+      # As text, because NaN does not equal itself.
+      if json.dumps(found.get(name)) != json.dumps(asked.get(name))]
+
+
+def claim(experiment: experiment_config.ExperimentConfig,
+          data: Mapping[str, Any]) -> None:
+  """Checks the directory and records the experiment's settings in it.
+
+  Args:
+    experiment: the experiment.
+    data: from `identify`.
+  """
+  check(experiment, data)
   path = os.path.join(experiment.root_dir, _NAME)
-  record = {**_record(experiment), _VERSION: __version__}
+  record = {**_record(experiment), _DATA: data, _VERSION: __version__}
   with atomic_files.replace(path) as f:
     json.dump(record, f, indent=2, sort_keys=True)
     f.write('\n')
 
 
 def confirm(experiment: experiment_config.ExperimentConfig) -> None:
-  """Checks that this host sees the directory that host 0 has claimed.
+  """Checks that this host sees the directory that host 0 has locked.
 
   Args:
     experiment: the experiment of all hosts.
@@ -103,11 +160,11 @@ def confirm(experiment: experiment_config.ExperimentConfig) -> None:
   Raises:
     ValueError: if this host finds nothing there, or other settings.
   """
-  path = os.path.join(experiment.root_dir, _NAME)
-  if not os.path.exists(path):
+  if not run_lock.exists(experiment.root_dir):
     raise ValueError(
-        f'{path} was written by host 0, but this host does not find it. '
-        'root_dir must be on a file system that all hosts share.')
+        f'Host 0 works in {experiment.root_dir}, but this host does not find '
+        'its lock there. root_dir must be on a file system that all hosts '
+        'share.')
   check(experiment)
 
 

@@ -3,7 +3,7 @@
 import csv
 import functools
 import os
-from typing import Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional
 
 from acme.utils import loggers
 import numpy as np
@@ -126,6 +126,45 @@ class _AtFirstRow(loggers.Logger):
       self._logger.close()
 
 
+class HeldLoggers:
+  """Makes loggers that keep their rows until `release` is called.
+
+  A learner logs within its first step, when the run's directory is not claimed
+  yet.
+  """
+
+  def __init__(self, logger_fn: LoggerFn):
+    self._logger_fn = logger_fn
+    self._held: Optional[List[Any]] = []  # Loggers and rows.
+
+  def __call__(self, *args, **kwargs) -> loggers.Logger:
+    return _HeldLogger(self._logger_fn(*args, **kwargs), self._write)
+
+  def release(self) -> None:
+    """Writes the rows; later rows are written at once."""
+    held, self._held = self._held or [], None
+    for logger, data in held:
+      logger.write(data)
+
+  def _write(self, logger: loggers.Logger, data: loggers.LoggingData) -> None:
+    if self._held is None:
+      logger.write(data)
+    else:
+      self._held.append((logger, data))
+
+
+class _HeldLogger(loggers.Logger):
+
+  def __init__(self, logger: loggers.Logger, write: Callable[..., None]):
+    self._logger, self._write = logger, write
+
+  def write(self, data: loggers.LoggingData) -> None:
+    self._write(self._logger, data)
+
+  def close(self) -> None:
+    self._logger.close()
+
+
 def _scalars(data: loggers.LoggingData) -> Dict[str, float]:
   """Returns plain Python numbers under our names; refuses larger arrays."""
   row = {}
@@ -159,6 +198,9 @@ def make_logger_fn(root_dir: str) -> LoggerFn:
   def logger_fn(label: str, steps_key: Optional[str] = None,
                 task_instance: int = 0) -> loggers.Logger:
     del task_instance  # One process writes each label.
+    return _LateLogger(functools.partial(make, label, steps_key))
+
+  def make(label: str, steps_key: Optional[str]) -> loggers.Logger:
     files = [
         _AtFirstRow(lambda: CSVLogger(
             os.path.join(root_dir, 'logs', f'{label}.csv'))),

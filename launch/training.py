@@ -1,6 +1,6 @@
 """Trains an experiment's learner to an exact step, from its last checkpoint."""
 
-from typing import Any, Callable, Optional, Union
+from typing import Any, Callable, Mapping, Optional, Union
 
 from acme import specs
 from acme import types
@@ -14,6 +14,7 @@ from . import experiment_config
 from . import hosts as hosts_lib
 from . import packing
 from . import progress as progress_lib
+from . import run_directory
 from . import run_loggers
 from . import shutdown
 from ..datasets import delivery
@@ -32,11 +33,14 @@ class Training:
 
   All hosts take the same steps and save checkpoints together. Host 0 alone
   logs, publishes weights and waits for their evaluations.
+
+  The run's directory is claimed, and written to, when everything is built and
+  the learner has taken a step. A start that fails before leaves nothing.
   """
 
   def __init__(self,
                experiment: experiment_config.ExperimentConfig,
-               source: delivery.Source,
+               source: Any,
                queue: Optional[evaluations.Evaluations],
                progress: progress_lib.Progress,
                hosts: Optional[hosts_lib.Hosts] = None,
@@ -45,7 +49,7 @@ class Training:
 
     Args:
       experiment: what to train.
-      source: the data, or the node that serves it.
+      source: the data's store, or a client of the node that serves it.
       queue: takes the weights to evaluate; None on all hosts but the first.
       progress: shows what is done.
       hosts: the learner's hosts; by default this one alone.
@@ -53,8 +57,8 @@ class Training:
 
     Raises:
       shutdown.Stopped: if the program ends first.
-      ValueError: if the dataset does not fit the environment, or if no
-        checkpoint is intact.
+      ValueError: if the dataset does not fit the environment or is not that of
+        the run, or if no checkpoint is intact.
     """
     run_loggers.hide_accelerators()  # Before Reverb has TensorFlow find them.
     self._experiment = experiment
@@ -67,10 +71,17 @@ class Training:
     self._learner_counter = counting.Counter(
         self._counter, prefix='learner', time_delta=0.)
 
+    self._data: Mapping[str, Any] = {}  # What identifies it, on host 0.
+    self._claimed = False
+
     spec = experiment.environment_spec()
     progress.wait_for('loading data')
     try:
       _check_fit(delivery.example(source), spec)
+      if hosts.index == 0:
+        self._data = run_directory.identify(
+            experiment, source.num_transitions())
+        run_directory.check(experiment, self._data)
       dataset = self._get_data(source)
     except shutdown.Stopped:
       pass  # The next line tells the other hosts, and raises it again.
@@ -80,12 +91,12 @@ class Training:
     self._restore_position()
 
     progress.wait_for('building the learner')
-    logger_fn = (run_loggers.make_logger_fn(experiment.root_dir)
-                 if hosts.index == 0
-                 else lambda *_, **__: loggers.NoOpLogger())
+    self._loggers = run_loggers.HeldLoggers(
+        run_loggers.make_logger_fn(experiment.root_dir) if hosts.index == 0
+        else lambda *_, **__: loggers.NoOpLogger())
     self._learner = experiment.builder.make_learner(
         jax.random.PRNGKey(experiment.seed), experiment.network_factory(spec),
-        dataset, logger_fn, spec, counter=self._learner_counter)
+        dataset, self._loggers, spec, counter=self._learner_counter)
     restored = self._checkpoints.restore(self._learner, self._counter)
     self._step = restored // experiment.num_sgd_steps_per_step  # Learner steps.
     if restored:
@@ -102,6 +113,7 @@ class Training:
     experiment = self._experiment
     try:
       if self._step:
+        self._claim()
         self._evaluate()  # What the checkpoint carries.
         self._publish()  # Its own evaluation may be missing.
         self._evaluate()
@@ -113,6 +125,7 @@ class Training:
         is_last = self._step == experiment.num_steps
         evaluating = self._step % experiment.eval_every_steps == 0
         saving = self._step % experiment.checkpoint_period == 0 or is_last
+        self._claim()
         if evaluating:
           self._publish()
         if saving:
@@ -162,6 +175,17 @@ class Training:
         epoch, row = of_hosts[self._hosts.index]
         position = {**position, 'epoch': epoch, 'row': row}
       self._stream.restore(position)
+
+  # The run's directory.
+
+  def _claim(self) -> None:
+    """Records the run in its directory, once; its logs are written now."""
+    if self._claimed:
+      return
+    self._claimed = True
+    if self._hosts.index == 0:
+      run_directory.claim(self._experiment, self._data)
+    self._loggers.release()
 
   # One learner step.
 

@@ -54,18 +54,24 @@ def test_steps_are_counted_in_gradient_steps():
   assert os.path.isabs(experiment.root_dir)
 
 
+def _claim(experiment, num_transitions=500):
+  run_directory.claim(
+      experiment, run_directory.identify(experiment, num_transitions))
+
+
 def test_settings_are_recorded_and_compared(tmp_path):
   experiment = cloning.make_experiment(str(tmp_path / 'run'))
-  run_directory.claim(experiment)
+  _claim(experiment)
   with open(tmp_path / 'run' / 'config.json') as f:
     assert json.load(f) == {
         'seed': 3, 'num_steps': 8, 'num_sgd_steps_per_step': 5,
         'eval_every_steps': 2, 'episodes_per_eval': 3,
         'config': {'agent': {'size': 8}},
+        'data': {'kind': 'own', 'num_transitions': 500},
         'acme_msg_version': acme_msg.__version__}
-  run_directory.claim(experiment)
+  _claim(experiment)
   # Settings that decide no result may differ; num_steps may grow.
-  run_directory.claim(dataclasses.replace(
+  _claim(dataclasses.replace(
       experiment, num_steps=10, num_evaluators=2, checkpoint_every_steps=1))
   for config, message in (
       ({'agent': {'size': 9}}, 'config.agent.size: the run has 8, asked for 9'),
@@ -78,13 +84,13 @@ def test_settings_are_recorded_and_compared(tmp_path):
 
 def test_directories_of_other_versions_are_resumed(tmp_path):
   experiment = cloning.make_experiment(str(tmp_path))
-  run_directory.claim(experiment)
+  _claim(experiment)
   path = tmp_path / 'config.json'
   record = json.loads(path.read_text())
   del record['acme_msg_version']  # As before version 0.2.
   for version in ({}, {'acme_msg_version': '0.0.1'}):
     path.write_text(json.dumps({**record, **version}))
-    run_directory.claim(experiment)
+    _claim(experiment)
     assert json.loads(path.read_text()) == {
         **record, 'acme_msg_version': acme_msg.__version__}
 

@@ -3,12 +3,14 @@
 import dataclasses
 import os
 import signal
+import socket
 
 from acme.utils import counting
 from acme.utils import loggers
 from acme_msg.launch import checkpointing
 from acme_msg.launch import evaluations
 from acme_msg.launch import local
+from acme_msg.launch import run_lock
 import cloning
 import jax
 import numpy as np
@@ -104,16 +106,6 @@ def test_other_settings_are_refused(reference):
   assert 'episodes' not in str(error.value)
 
 
-def test_data_of_another_task_is_refused(tmp_path):
-  with pytest.raises(ValueError, match=r'observations of shape \(2,\)'):
-    local.run_local(cloning.make_experiment(str(tmp_path), size=2))
-
-
-def test_learner_that_counts_otherwise_is_refused(tmp_path):
-  with pytest.raises(ValueError, match='`learner_steps` is 4, but'):
-    local.run_local(cloning.make_experiment(str(tmp_path), learning=4))
-
-
 def test_threads_equal_one_process(reference, tmp_path):
   root_dir = str(tmp_path / 'run')
   with _launch('local_mt', root_dir, tmp_path / 'output') as program:
@@ -136,7 +128,14 @@ def test_killed_runs_resume_to_the_same_end(reference, tmp_path, monkeypatch):
   with _launch('local_mp', root_dir, tmp_path / 'output', delay=1.,
                num_evaluators=2) as program:
     wait_for_checkpoint(0, program)
+    with monkeypatch.context() as here:
+      here.setattr(run_lock, '_PATIENCE', 0.)
+      learner = program.learner().pid
+      with pytest.raises(ValueError, match=(
+          rf'pid {learner} \(started by pid {program.pid}\)')):
+        local.launch(cloning.make_experiment(root_dir))
     os.kill(program.pid, signal.SIGKILL)
+    run_lock.check(root_dir)  # Waits for the learner, which ends, too.
     code, _ = program.wait()
   assert code == -signal.SIGKILL
   first = checkpointing.latest_step(root_dir)
@@ -150,6 +149,8 @@ def test_killed_runs_resume_to_the_same_end(reference, tmp_path, monkeypatch):
     code, output = program.wait()
   assert code == 1
   assert f'Resumed at gradient step {first}' in output
+  assert f'ended without notice: host {socket.gethostname()}, pid {learner} ' in (
+      output)
   assert 'the node learner/0 was killed by SIGKILL' in output
   assert checkpointing.latest_step(root_dir) < 40
   assert not os.listdir(temporary)
@@ -186,3 +187,4 @@ def test_unreadable_data_ends_the_program(tmp_path):
     code, output = program.wait()
   assert code == 1
   assert 'ValueError: no-such-maze' in output
+  assert not (tmp_path / 'run').exists()
