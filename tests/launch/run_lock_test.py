@@ -96,4 +96,4 @@ def test_file_system_without_locks_is_told(tmp_path, monkeypatch, capsys):
   monkeypatch.setattr(run_lock.fcntl, 'flock', flock)
   with run_lock.hold(str(tmp_path / 'run')):
     pass
-  assert 'cannot be locked (Function not implemented)' in capsys.readouterr().out
+  assert 'cannot be locked (Function not impl' in capsys.readouterr().out
