@@ -20,6 +20,7 @@ import numpy as np
 
 from . import data_options
 from . import dataset_picture
+from . import identity
 from . import moments
 from . import source_flags
 from . import steps as steps_lib
@@ -40,6 +41,7 @@ class Report:
   Attributes:
     name: name of the source.
     kind: kind of the source.
+    identity: see `identity.identify`.
     episodes: returns and lengths of the episodes.
     num_ended: number of actions with discount 0.
     num_cut_off: number of episodes that were truncated.
@@ -54,6 +56,7 @@ class Report:
   def __init__(self, source: steps_lib.Source):
     """Reads a dataset once, block by block; errors are those of `blocks`."""
     self.name, self.kind = source.name, source.kind
+    self.identity = identity.identify(source)
     self.num_ended = self.num_cut_off = 0
     self.observation = moments.Moments()
     self.action = moments.Moments()
@@ -145,6 +148,9 @@ def to_text(report: Report) -> str:
   episodes = report.episodes
   lines = [
       f'{report.name} ({report.kind})',
+      'identity     ' + ', '.join(
+          f'{name} {value}' for name, value in report.identity.items()
+          if name not in ('kind', 'path') and value is not None),
       f'transitions  {report.action.count:,}, of which {report.num_ended:,} '
       'end an episode (discount 0)',
       f'episodes     {len(episodes.returns):,}, of which '

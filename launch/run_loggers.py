@@ -198,9 +198,6 @@ def make_logger_fn(root_dir: str) -> LoggerFn:
   def logger_fn(label: str, steps_key: Optional[str] = None,
                 task_instance: int = 0) -> loggers.Logger:
     del task_instance  # One process writes each label.
-    return _LateLogger(functools.partial(make, label, steps_key))
-
-  def make(label: str, steps_key: Optional[str]) -> loggers.Logger:
     files = [
         _AtFirstRow(lambda: CSVLogger(
             os.path.join(root_dir, 'logs', f'{label}.csv'))),

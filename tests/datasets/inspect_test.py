@@ -47,6 +47,7 @@ def test_few_rewards_are_counted(path):
   report = inspect.Report(datasets.find(path))
   assert report.rewards == {0: 5, 1: 1}
   assert '0 (5 times), 1 (1 times)' in inspect.to_text(report)
+  assert f'digest {report.identity["digest"]}' in inspect.to_text(report)
 
 
 def test_warnings_of_the_libraries_are_not_of_the_data(tmp_path, episodes):

@@ -1,7 +1,10 @@
 """Tests the parts of tasks, and which names are refused."""
 
+import os
 import pickle
+import shutil
 
+from acme_msg.datasets import pointmaze_generator
 from acme_msg.experiments import tasks
 import numpy as np
 import pytest
@@ -20,6 +23,20 @@ def test_embedded_task(pointmaze_file):
   np.testing.assert_array_equal(
       task.score_fn(np.array([0., 1.])), [0., 100.])
   assert task.dataset == 'small.hdf5'
+  assert task.identity()['path'] == pointmaze_file
+
+
+def test_embedded_data_is_identified_once_it_exists(
+    tmp_path, pointmaze_file, monkeypatch):
+  monkeypatch.setenv('ACME_MSG_DATA_DIR', str(tmp_path))
+  task = tasks.make_task(tasks.TaskConfig('pointmaze', 'pointmaze-umaze'))
+  path = pointmaze_generator.dataset_path('pointmaze-umaze')
+  known = {'kind': 'pointmaze', 'name': os.path.basename(path), 'path': path}
+  assert task.identity() == known  # It is not generated for that.
+  shutil.copy(pointmaze_file, path)
+  found = task.identity()
+  assert {**found, **known} == found
+  assert found['size_bytes'] == os.path.getsize(path) and found['digest']
 
 
 def test_d4rl_files_are_found_by_their_names(antmaze_large_dir, monkeypatch):
