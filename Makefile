@@ -1,6 +1,6 @@
 # From a fresh checkout: `make run` or `make test`; each sets up what it needs.
 .DEFAULT_GOAL := help
-.PHONY: help setup d4rl run check format test docs mutants lock wheel clean
+.PHONY: help setup d4rl run check format test docs mutants fuzz lock wheel clean
 
 help:
 	@echo 'make run      run a small experiment end to end; ARGS="..." are its flags'
@@ -10,6 +10,8 @@ help:
 	@echo 'make docs     build the site into build/site'
 	@echo 'make format   sort imports and apply the safe corrections of the linter'
 	@echo 'make mutants  measure which wrong programs the tests of MSG catch'
+	@echo 'make fuzz     load randomly broken datasets, 10 minutes for each loader;'
+	@echo '              ARGS="--seconds=60 hdf5" chooses'
 	@echo 'make setup    make .venv with Python 3.10 and all packages of the lock;'
 	@echo '              PYTHON=/path/to/python3.10 names the interpreter'
 	@echo 'make d4rl     add the real D4RL environments (needs gcc)'
@@ -55,6 +57,10 @@ docs:
 mutants:
 	@bash scripts/setup.sh dev
 	@.venv/bin/python scripts/mutants.py $(ARGS)
+
+fuzz:
+	@bash scripts/setup.sh test
+	@.venv/bin/python tests/datasets/fuzz.py $(ARGS)
 
 # The annotations in the locks tell which package asked for which.
 UV_COMPILE = .venv/bin/uv pip compile --quiet --upgrade --python-version 3.10 \

@@ -8,6 +8,7 @@ RLDS dataset. The transitions stay the same. Memory holds a block of steps and,
 for RLDS, an episode.
 """
 
+import contextlib
 from typing import Sequence
 
 from absl import app
@@ -34,7 +35,9 @@ def convert(source: steps_lib.Source, target: str) -> None:
     # Imported here because importing TensorFlow takes seconds.
     from . import rlds  # pylint: disable=g-import-not-at-top
     write = rlds.write
-  write(source_flags.read(source, 'converting'), target)
+  # Closed, so that an error comes after the last of the progress bar.
+  with contextlib.closing(source_flags.read(source, 'converting')) as blocks:
+    write(blocks, target)
 
 
 def main(argv: Sequence[str]) -> None:

@@ -19,6 +19,7 @@ import h5py
 import numpy as np
 
 from . import d4rl_tasks
+from . import file_checks
 from . import hdf5
 from . import steps as steps_lib
 from . import value_checks
@@ -101,7 +102,7 @@ class D4rlSource(steps_lib.Source):
       chunk = (fields['observations'].chunks or (1,))[0]
       num_rows = -(-num_rows // chunk) * chunk
       limit = None if 'timeouts' in fields else self._limit()
-      watch = value_checks.Watch(path, 'actions', 'rewards')
+      watch = value_checks.Watch(path, 'observations', 'actions', 'rewards')
       count, is_first, empty = 0, True, True
       for start in range(0, total, num_rows):
         stop = min(start + num_rows, total)
@@ -109,7 +110,8 @@ class D4rlSource(steps_lib.Source):
             name: value_checks.convert(
                 path, name, hdf5.read(field, start, stop), _LAYOUT[name], start)
             for name, field in fields.items()}
-        watch.check(columns['actions'], columns['rewards'])
+        watch.check(*(
+            columns[name] for name in ('observations', 'actions', 'rewards')))
         if limit is None:
           is_last = columns['timeouts'].copy()
         else:
@@ -155,10 +157,11 @@ def write(blocks: Iterable[steps_lib.Steps], path: str):
 
   Raises:
     FileExistsError: if `path` exists.
+    OSError: if the file cannot be written.
     ValueError: if the steps are malformed, or a discount is neither 0 nor 1.
   """
   with (atomic_files.create(path, directory=False) as temporary,
-        h5py.File(temporary, 'w') as file):
+        hdf5.new_file(path, temporary) as (file, check)):
     number, parts = 0, []
     for steps in itertools.chain(blocks, [None]):
       if steps is not None:
@@ -168,6 +171,7 @@ def write(blocks: Iterable[steps_lib.Steps], path: str):
       # The next block tells whether the last step ended its episode.
       rows = len(joined.reward) - (steps is not None)
       _append(file, joined, rows, number)
+      check()
       number += rows
       parts = [joined.rows(slice(-1, None))]
 
@@ -245,10 +249,21 @@ def _cut_by_limit(
 
 def _fields(path: str, file: h5py.File) -> dict[str, h5py.Dataset]:
   """Returns the fields of a file after checking their layout."""
-  names = [name for name in _LAYOUT if name != 'timeouts' or name in file]
-  found = [name for name in file if isinstance(file.get(name), h5py.Dataset)]
+  fields = {}
+  for name in _LAYOUT:
+    field = hdf5.member(path, file, name)
+    if isinstance(field, h5py.Group):
+      raise ValueError(
+          f'{path}: field {name!r} is a group, not a dataset at the root as in '
+          'D4RL\'s layout; make a dataset of it.')
+    if field is not None:
+      fields[name] = field
   value_checks.check_present(
-      path, names, found, "D4RL's layout (each field a dataset at the root)")
-  fields = {name: file[name] for name in names}
+      path, [name for name in _LAYOUT if name != 'timeouts'],
+      [name for name in hdf5.names(file) if name in fields
+       or name not in _LAYOUT], "D4RL's layout")
   value_checks.check_layout(path, fields, _LAYOUT)
+  claims = file_checks.Claims(path)
+  for name, field in fields.items():
+    claims.add(name, hdf5.size(field))
   return fields

@@ -15,6 +15,10 @@ _BOUND = r'(\d+|\d?\d%|100%)?'
 _SPLIT = re.compile(rf'\[{_BOUND}:{_BOUND}\]')
 
 
+# Of an n-step return; the time to make transitions grows with it.
+_MOST_STEPS = 1000
+
+
 @dataclasses.dataclass(frozen=True)
 class DataOptions:
   """How a dataset is changed before a learner gets it.
@@ -31,7 +35,7 @@ class DataOptions:
     top_fraction: use only this fraction of the episodes, in (0, 1], those with
       the highest returns, rounded up; of equal returns the first.
     n_step: number of steps that a transition spans; see
-      `steps.to_transitions`.
+      `steps.to_transitions`. At most 1,000.
 
   Raises:
     ValueError: if an option is not valid.
@@ -54,8 +58,10 @@ class DataOptions:
       raise ValueError(
           f'top_fraction={self.top_fraction}: it must lie in (0, 1], or be '
           'None for all episodes.')
-    if self.n_step < 1:
-      raise ValueError(f'n_step={self.n_step}: it must be at least 1.')
+    if not 1 <= self.n_step <= _MOST_STEPS:
+      raise ValueError(
+          f'n_step={self.n_step}: it must be at least 1, and at most '
+          f'{_MOST_STEPS:,}.')
 
   @property
   def selects_episodes(self) -> bool:

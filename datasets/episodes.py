@@ -4,6 +4,7 @@
 validated `Steps`.
 """
 
+import re
 import sys
 from typing import Any, Iterable, Iterator, Mapping, Sequence
 
@@ -31,14 +32,32 @@ def leaves(name: str, tree: Any) -> Iterator[tuple[str, Any]]:
   if isinstance(tree, Mapping):
     # `_index_10` follows `_index_9`.
     for key in sorted(tree, key=lambda key: (
-        (0, int(key[7:]), '') if key.startswith('_index_')
-        and key[7:].isdigit() else (1, 0, key))):
+        (0, int(key[7:]), '') if isinstance(key, str)
+        and re.fullmatch(r'_index_[0-9]{1,9}', key) else (1, 0, str(key)))):
       yield from leaves(f'{name}/{key}', tree[key])
   elif isinstance(tree, tuple):
     for index, value in enumerate(tree):
       yield from leaves(f'{name}/{index}', value)
   else:
     yield name, tree
+
+
+def as_array(source: str, name: str, value: Any) -> np.ndarray:
+  """Returns a column as an array; raises ValueError, naming it, if it is none.
+
+  The type of its values is not checked.
+  """
+  try:
+    column = np.asarray(value)
+  except Exception as error:  # Whatever the object's own code raises.
+    raise ValueError(
+        f'{source}: field {name!r} is not an array ({error}); give an array '
+        'with one row per step.') from error
+  if np.ma.is_masked(value):
+    raise ValueError(
+        f'{source}: field {name!r} has masked values; leave out the steps '
+        'concerned.')
+  return column
 
 
 def flatten(source: str, name: str, tree: Any) -> np.ndarray:
@@ -56,8 +75,14 @@ def flatten(source: str, name: str, tree: Any) -> np.ndarray:
     ValueError: if a column is an image or a string, or their lengths differ.
   """
   columns = []
-  for path, column in leaves(name, tree):
-    column = np.asarray(column)
+  try:
+    found = list(leaves(name, tree))
+  except RecursionError as error:
+    raise ValueError(
+        f'{source}: field {name!r} contains itself, or is nested too deep; '
+        'give arrays, or mappings and tuples of arrays.') from error
+  for path, column in found:
+    column = as_array(source, path, column)
     value_checks.check_numbers(source, path, column.shape, column.dtype)
     columns.append(column.reshape(len(column), int(
         np.prod(column.shape[1:]))))
@@ -91,7 +116,8 @@ def blocks(
     ValueError: if a value is not valid, naming the episode, counted from 0, the
       field, and the index in the episode.
   """
-  watch = value_checks.Watch(source, names['action'], names['reward'])
+  watched = [names[name] for name in ('observation', 'action', 'reward')]
+  watch = value_checks.Watch(source, *watched)
   number = 0
   sizes = None
   for members in group(episodes, num_rows):
@@ -105,13 +131,12 @@ def blocks(
             f'sizes {found}, but {sizes} before; all need the same.')
     try:
       steps = _join(source, members, names)
-      watch.check(steps.action, steps.reward)
+      watch.check(*steps[:3])
     except ValueError:
       for index, episode in enumerate(members, number):  # Find the episode.
         place = f'{source}: episode {index}'
         steps = _join(place, [episode], names)
-        value_checks.Watch(place, names['action'], names['reward']).check(
-            steps.action, steps.reward)
+        value_checks.Watch(place, *watched).check(*steps[:3])
       raise
     yield steps
     number += len(members)
@@ -196,6 +221,12 @@ def from_episodes(
   names = dict(
       observation='observations', action='actions', reward='rewards',
       discount='discount', is_terminal='terminated', is_last='is_last')
+  try:
+    episodes = iter(episodes)
+  except TypeError as error:
+    raise ValueError(
+        f'{name}: found {type(episodes).__name__}, expected a list of '
+        'episodes.') from error
   converted = (
       to_episode(f'{name}: episode {index}', episode)
       for index, episode in enumerate(episodes))
@@ -222,12 +253,16 @@ def to_episode(
   Raises:
     ValueError: if the episode is not valid.
   """
+  if not isinstance(episode, Mapping):
+    raise ValueError(
+        f'{place}: found {type(episode).__name__}, expected a mapping with the '
+        'arrays of the episode.')
   fields = ('observations', 'actions', 'rewards', terminated)
   value_checks.check_present(place, fields, episode, 'An episode')
   observation, action = (
       flatten(place, field, episode[field])
       for field in ('observations', 'actions'))
-  reward = np.asarray(episode['rewards'])
+  reward = as_array(place, 'rewards', episode['rewards'])
   value_checks.check_layout(place, {'rewards': reward},
                             {'rewards': value_checks.SCALAR})
   length = len(reward)
@@ -236,7 +271,8 @@ def to_episode(
         f'{place}: {len(observation)} observations, {len(action)} actions and '
         f'{length} rewards; for L actions there must be L rewards, and L + 1 '
         'observations (or L if the final one is not known).')
-  ends = np.asarray(episode[terminated])
+  ends = as_array(place, terminated, episode[terminated])
+  value_checks.check_numbers(place, terminated, (1, *ends.shape), ends.dtype)
   if ends.shape not in ((), (length,), (length, 1)):
     raise ValueError(
         f'{place}: field {terminated!r} has the shape {ends.shape}; expected a '

@@ -16,10 +16,13 @@ stored in; `qpos` is reduced to its two columns of positions.
 """
 
 import contextlib
-from typing import Iterator, Optional, Sequence
+import math
+from typing import IO, Iterator, Optional, Sequence
+import zipfile
 
 import numpy as np
 
+from . import file_checks
 from . import steps as steps_lib
 from . import value_checks
 
@@ -42,6 +45,9 @@ class OgbenchSource(steps_lib.Source):
         read. The position is the start of `qpos`, or of the observation if
         there is no `qpos`. A point mass has a position of two columns.
     """
+    if goal is not None and not np.isfinite(goal).all():
+      raise ValueError(
+          f'goal={goal}: it must be two finite numbers, in units of length.')
     super().__init__(path)
     self._goal = goal
     self.options = {'goal': goal and list(goal)}
@@ -51,7 +57,7 @@ class OgbenchSource(steps_lib.Source):
     path = self.name
     fields, tolerance = self._load()
     total = len(fields['terminals'])
-    watch = value_checks.Watch(path, 'actions', 'rewards')
+    watch = value_checks.Watch(path, 'observations', 'actions', 'rewards')
     is_first = True
     for start in range(0, total, num_rows):
       columns = {
@@ -70,7 +76,7 @@ class OgbenchSource(steps_lib.Source):
         reward = columns['rewards']
         discount = columns.get(
             'masks', np.ones(len(reward))).astype(np.float32)
-      watch.check(columns['actions'], reward)
+      watch.check(columns['observations'], columns['actions'], reward)
       yield steps_lib.Steps(
           columns['observations'], columns['actions'], reward, discount,
           is_first=np.append(is_first, is_last[:-1]),
@@ -82,14 +88,16 @@ class OgbenchSource(steps_lib.Source):
   def _load(self) -> tuple[dict[str, np.ndarray], float]:
     """Returns the fields that are needed, and how far the goal reaches."""
     path = self.name
+    file_checks.check_file(path)
     with _naming_damage(path):
-      file = np.load(path)
-      if not isinstance(file, np.lib.npyio.NpzFile):
-        raise ValueError('it holds one array')
-    with file:
-      wanted = _wanted(path, file.files, self._goal is not None)
-      with _naming_damage(path):
-        fields = {name: file[name] for name in wanted}
+      archive = zipfile.ZipFile(path)
+    with archive:
+      members = {info.filename.removesuffix('.npy'): info
+                 for info in archive.infolist()}
+      claims = file_checks.Claims(path)
+      fields = {
+          name: _read(path, name, archive, members[name], claims)
+          for name in _wanted(path, list(members), self._goal is not None)}
     value_checks.check_layout(path, fields, _LAYOUT)
     position = fields.get('qpos', fields['observations'])
     tolerance = 1. if position.shape[1] == 2 else .5
@@ -98,20 +106,51 @@ class OgbenchSource(steps_lib.Source):
     return fields, tolerance
 
 
+def _read(
+    path: str,
+    name: str,
+    archive: zipfile.ZipFile,
+    member: zipfile.ZipInfo,
+    claims: file_checks.Claims,
+) -> np.ndarray:
+  """Returns a field, whose header is checked before there is memory for it."""
+  with _naming_damage(path, name):
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+      raise ValueError('it is not packed as by numpy.savez_compressed')
+    with archive.open(member) as file:
+      shape, dtype = _header(file)
+  value_checks.check_numbers(path, name, shape, dtype)
+  size = dtype.itemsize * math.prod(shape)
+  claims.add(name, size)
+  with _naming_damage(path, name):
+    if min(shape) < 0 or size > member.file_size:
+      raise ValueError(
+          f'the header\'s shape {shape} needs {size:,} bytes, and there are '
+          f'{member.file_size:,}')
+    with archive.open(member) as file:
+      return np.lib.format.read_array(file, allow_pickle=False)
+
+
+def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
+  """Returns shape and type in the header of an array in NumPy's format."""
+  version = np.lib.format.read_magic(file)
+  if version == (1, 0):
+    return np.lib.format.read_array_header_1_0(file)[::2]
+  if version == (2, 0):
+    return np.lib.format.read_array_header_2_0(file)[::2]
+  raise ValueError(f'the version {version} of NumPy\'s format has no numbers')
+
+
 @contextlib.contextmanager
-def _naming_damage(path: str) -> Iterator[None]:
-  """Names the file in errors; NumPy raises many types for damaged files."""
+def _naming_damage(path: str, field: str = '') -> Iterator[None]:
+  """Names file and field in errors; many types are raised for damaged files."""
   try:
     yield
-  except FileNotFoundError as error:
-    raise FileNotFoundError(
-        f'{path}: there is no such dataset file; check --dataset.') from error
-  except MemoryError:
-    raise
   except Exception as error:
+    place = f'while reading the field {field!r}: ' if field else ''
     raise ValueError(
         f'{path}: not an .npz file, or one that is damaged or incomplete '
-        f'({error}); download or make it again.') from error
+        f'({place}{error}); download or make it again.') from error
 
 
 def _wanted(path: str, present: list[str], has_goal: bool) -> list[str]:
@@ -133,8 +172,10 @@ def parse_goal(flag: Optional[Sequence[str]]) -> Optional[tuple[float, float]]:
     return None
   try:
     x, y = map(float, flag)
+    if not np.isfinite([x, y]).all():
+      raise ValueError('not finite')
   except ValueError as error:
     raise ValueError(
-        f'--dataset_goal={",".join(flag)}: it must be two numbers, such as '
-        '12,8.') from error
+        f'--dataset_goal={",".join(flag)}: it must be two finite numbers, such '
+        'as 12,8.') from error
   return x, y

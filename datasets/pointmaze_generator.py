@@ -33,10 +33,10 @@ from typing import Dict, Sequence, Tuple
 
 from absl import app
 from absl import flags
-import h5py
 import numpy as np
 import tqdm
 
+from . import hdf5
 from .. import atomic_files
 from .. import command_help
 from ..environments import mazes
@@ -196,7 +196,7 @@ def write(path: str, task_name: str, num_transitions: int = NUM_TRANSITIONS,
   arrays = generate(task_name, num_transitions, seed)
   maze = pointmaze.get_task(task_name).maze
   with (atomic_files.create(path, directory=False) as temporary,
-        h5py.File(temporary, 'w') as file):
+        hdf5.new_file(path, temporary) as (file, _)):
     for name, array in arrays.items():
       file.create_dataset(name, data=array, compression='gzip')
     file['metadata/task_name'] = task_name
@@ -230,7 +230,7 @@ def main(argv: Sequence[str]) -> None:
     else:
       path = flags.FLAGS.output
       write(path, *arguments)
-  except (ValueError, FileExistsError) as error:
+  except (ValueError, OSError) as error:
     raise app.UsageError(str(error)) from error
   print(path)
 

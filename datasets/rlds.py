@@ -8,7 +8,7 @@ would search the network.
 
 import itertools
 import os
-from typing import Any, Iterable, Iterator, List
+from typing import Any, Iterable, Iterator, List, Mapping, Sequence
 
 from absl import logging
 import numpy as np
@@ -19,6 +19,7 @@ from tensorflow_datasets.core import example_serializer
 
 from . import episodes as episodes_lib
 from . import steps as steps_lib
+from . import tfds_files
 from . import value_checks
 from .. import atomic_files
 
@@ -39,11 +40,15 @@ def write(blocks: Iterable[steps_lib.Steps], path: str):
 
   Raises:
     FileExistsError: if `path` exists.
+    OSError: if the files cannot be written.
     ValueError: if the steps are malformed, or the first one is not the first
       of an episode.
   """
   with atomic_files.create(path, directory=True) as folder:
-    _write_files(path, blocks, folder)
+    try:
+      _write_files(path, blocks, folder)
+    except tf.errors.OpError as error:
+      raise OSError(f'{path}: {error.message}') from error
 
 
 def _episodes_of(
@@ -159,62 +164,50 @@ def _without_false_end(episode: episodes_lib.Episode) -> episodes_lib.Episode:
 
 def _read_episodes(path: str) -> Iterator[episodes_lib.Episode]:
   """Reads the records of a dataset after checking its layout."""
-  info, split = _info(path)
-  specs = info.features.get_serialized_info().get('steps', {})
+  specs, files, expected = tfds_files.describe(path)
   value_checks.check_present(
       path, [f'steps/{name}' for name in steps_lib.LAYOUT],
       [f'steps/{name}' for name in specs], 'RLDS')
   specs = {name: specs[name] for name in steps_lib.LAYOUT}
   for name, kind in steps_lib.LAYOUT.items():
     _check_specs(path, f'steps/{name}', specs[name], kind)
-  # Parses a record at once. TFDS's own reader goes step by step and takes
-  # twenty times as long.
-  parser = example_parser.ExampleParser({'steps': specs})
-  files = [str(file) for file in split.filepaths]
   number = 0
+  for steps in _parse(path, specs, files):
+    place = f'{path}: episode {number}'
+    episode = {
+        name: episodes_lib.flatten(place, f'steps/{name}', steps[name])
+        if kind == value_checks.VECTOR else steps[name].reshape(-1)
+        for name, kind in steps_lib.LAYOUT.items()}
+    value_checks.check_layout(place, episode, steps_lib.LAYOUT)
+    is_first = episode.pop('is_first')
+    episode['is_last'] = episode['is_last'] != 0
+    episode['is_last'][:-1] |= is_first[1:] != 0
+    number += 1
+    yield episode
+  if not number or number != expected:
+    raise ValueError(
+        f'{path}: the dataset is damaged or incomplete, it holds {number} of '
+        f'{expected} episodes; make or copy it again.')
+
+
+def _parse(
+    path: str, specs: Mapping[str, Any], files: Sequence[str],
+) -> Iterator[Mapping[str, Any]]:
+  """Yields the fields of the steps of each record."""
   try:
+    # Parses a record at once. TFDS's own reader goes step by step and takes
+    # twenty times as long.
+    parser = example_parser.ExampleParser({'steps': specs})
     for example in (
         tf.data.TFRecordDataset(files)
         .map(parser.parse_example, num_parallel_calls=tf.data.AUTOTUNE)
         .prefetch(8).as_numpy_iterator()):
-      steps = example['steps']
-      episode = {
-          name: episodes_lib.flatten(path, f'steps/{name}', steps[name])
-          if kind == value_checks.VECTOR else steps[name].reshape(-1)
-          for name, kind in steps_lib.LAYOUT.items()}
-      is_first = episode.pop('is_first')
-      episode['is_last'] = episode['is_last'] != 0
-      episode['is_last'][:-1] |= is_first[1:] != 0
-      number += 1
-      yield episode
-  except tf.errors.OpError as error:
+      yield example['steps']
+  except Exception as error:  # TensorFlow raises many types.
+    reason = getattr(error, 'message', error)
     raise ValueError(
-        f'{path}: the dataset is damaged or incomplete ({error.message}); make '
-        'or copy it again.') from error
-  if not number or number != split.num_examples:
-    raise ValueError(
-        f'{path}: the dataset is damaged or incomplete, it holds {number} of '
-        f'{split.num_examples} episodes; make or copy it again.')
-
-
-def _info(path: str) -> tuple[tfds.core.DatasetInfo, tfds.core.SplitInfo]:
-  """Returns TFDS's descriptions of a dataset and of the split to read."""
-  if not os.path.isdir(path):
-    raise FileNotFoundError(
-        f'{path}: there is no such dataset directory; check --dataset.')
-  try:
-    info = tfds.builder_from_directory(path).info
-  except (FileNotFoundError, ValueError) as error:
-    raise ValueError(
-        f'{path}: not a TFDS dataset, dataset_info.json or features.json is '
-        'missing; name the directory that holds them, usually one named by a '
-        'version such as 1.0.0.') from error
-  splits = list(info.splits)
-  if _SPLIT not in splits and len(splits) != 1:
-    raise ValueError(
-        f'{path}: there is no split {_SPLIT!r}, found '
-        f'{", ".join(splits) or "none"}.')
-  return info, info.splits[_SPLIT if _SPLIT in splits else splits[0]]
+        f'{path}: the dataset is damaged or incomplete ({reason}); make or '
+        'copy it again.') from error
 
 
 def _check_specs(path: str, name: str, specs: Any, kind: str):
@@ -222,6 +215,10 @@ def _check_specs(path: str, name: str, specs: Any, kind: str):
   for leaf, spec in episodes_lib.leaves(name, specs):
     value_checks.check_numbers(
         path, leaf, spec.shape, np.dtype(spec.tf_dtype.as_numpy_dtype))
+    if spec.shape[0] is not None:
+      raise ValueError(
+          f'{path}: field {leaf!r} has the shape {spec.shape} without steps; '
+          '\'steps\' must be a tfds.features.Dataset.')
     if None in spec.shape[1:]:
       raise ValueError(
           f'{path}: field {leaf!r} has the shape {spec.shape} (steps first), '

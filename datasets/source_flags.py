@@ -1,6 +1,6 @@
 """Flags, and the progress bar, that the commands on datasets share."""
 
-from typing import Iterator
+from typing import Generator
 
 from absl import flags
 import tqdm
@@ -32,7 +32,8 @@ def find(dataset: str) -> steps_lib.Source:
 
 
 def read(
-    source: steps_lib.Source, description: str) -> Iterator[steps_lib.Steps]:
+    source: steps_lib.Source, description: str,
+) -> Generator[steps_lib.Steps, None, None]:
   """Yields the blocks of a dataset and shows their progress on the terminal."""
   with tqdm.tqdm(unit=' steps', unit_scale=True, desc=description) as bar:
     for steps in source.blocks():

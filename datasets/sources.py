@@ -10,6 +10,7 @@ from . import minari_data
 from . import ogbench
 from . import pointmaze_generator
 from . import steps as steps_lib
+from . import value_checks
 from .. import atomic_files
 from ..environments import pointmaze as pointmaze_tasks
 
@@ -132,6 +133,11 @@ def _at(path: str) -> tuple[str, str]:
   Raises:
     ValueError: if it is of no known kind.
   """
+  try:
+    path.encode()
+  except UnicodeEncodeError as error:
+    raise ValueError(
+        f'{path!a}: this name is not valid UTF-8; rename it.') from error
   if atomic_files.is_partial(path):
     raise ValueError(
         f'{path} is the unfinished result of a conversion that was broken off; '
@@ -143,18 +149,24 @@ def _at(path: str) -> tuple[str, str]:
     return ('ogbench' if path.endswith('.npz') else 'd4rl'), path
   if os.path.exists(os.path.join(path, _TFDS_FILE)):
     return 'tfds', path
-  below = sorted(os.listdir(path))
+  try:
+    below = sorted(os.listdir(path))
+  except OSError as error:
+    raise ValueError(
+        f'{path}: this process may not list the directory ({error.strerror}); '
+        'change its permissions (chmod +rx).') from error
   versions = [
       entry for entry in below if VERSION.fullmatch(entry) and
       os.path.exists(os.path.join(path, entry, _TFDS_FILE))]
   if versions:
     highest = max(versions, key=lambda v: tuple(map(int, v.split('.'))))
     return 'tfds', os.path.join(path, highest)
+  minari_data.check_format(path)
   raise ValueError(
       f'{path}: this directory is not a dataset: there is no {_TFDS_FILE} '
       '(TFDS), neither here nor in a directory of a version such as 1.0.0, and '
       'no data/main_data.hdf5 (Minari). Name a dataset; here are: '
-      f'{", ".join(below) or "nothing"}.')
+      f'{value_checks.listed(below)}.')
 
 
 def _nothing(prefix: str, name: str) -> Exception:

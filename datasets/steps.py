@@ -144,6 +144,8 @@ def to_transitions(
     for k in range(n_step):
       row = np.minimum(start + k, total - 1)
       inside = start + k < following
+      if not inside.any():  # All episodes are shorter.
+        break
       reward += np.where(inside, weight * steps.reward[row], np.float32(0))
       remaining = np.where(inside, weight * discounts[row], remaining)
       weight = remaining * np.float32(discount)

@@ -3,6 +3,8 @@
 The arguments `source` and `name` are what messages call the file and the field.
 """
 
+import itertools
+import re
 from typing import Any, Collection, Iterable, Mapping, Sequence
 
 from absl import logging
@@ -12,6 +14,11 @@ import numpy as np
 # rounding error are used unchanged, as in the reference implementation. Larger
 # ones were recorded in another unit and would silently spoil the policy.
 ACTION_TOLERANCE = 0.01
+# Larger numbers are refused: their squares, summed over a batch, come near the
+# end of float32's range.
+LARGEST = 1e18
+# Larger numbers give a warning.
+_LARGE = 1e6
 
 # A layout gives one of these for each field: `[T, size]` numbers, `[T]` numbers
 # or `[T]` zeros and ones. `[T, 1]` is also accepted for `[T]`, as by D4RL.
@@ -25,8 +32,17 @@ def check_present(
     if name not in found:
       raise ValueError(
           f'{source}: the field {name!r} is missing; found '
-          f'{", ".join(map(str, found)) or "nothing"}. {layout} has '
+          f'{listed(found)}. {layout} has '
           f'{", ".join(wanted)}; rename or add it.')
+
+
+def listed(names: Collection[Any]) -> str:
+  """Returns names for a message; quoted where blanks or bytes would mislead."""
+  shown = [name if isinstance(name, str) and re.fullmatch(r'[\w/.-]+', name)
+            else repr(name)[:100] for name in itertools.islice(names, 30)]
+  if len(names) > len(shown):
+    shown.append(f'and {len(names) - len(shown)} more')
+  return ', '.join(shown) or 'nothing'
 
 
 def check_numbers(
@@ -106,7 +122,7 @@ def convert(
 
   Raises:
     ValueError: naming the first value that is not finite, or is a flag and
-      neither 0 nor 1.
+      neither 0 nor 1, or exceeds `LARGEST`.
   """
   if kind != VECTOR:
     column = column.reshape(-1)
@@ -120,33 +136,35 @@ def convert(
     return column.astype(bool, copy=False)
   with np.errstate(over='ignore', invalid='ignore'):
     converted = np.ascontiguousarray(column, dtype=np.float32)
-    # A sum needs no second array and is finite only if all terms are. Since it
-    # may also overflow, the slower check below decides.
-    suspicious = not np.isfinite(np.sum(converted))
-  if suspicious:
-    bad = np.argwhere(~np.isfinite(converted))
-    if len(bad):
-      index = bad[0].tolist()
+    # NaN is the maximum of any numbers with NaN.
+    if max(converted.max(), -converted.min()) <= LARGEST:
+      return converted
+  for bad, what in (
+      (~np.isfinite(converted), 'not finite in float32'),
+      (np.abs(converted) > LARGEST, f'larger than {LARGEST:g}')):
+    if bad.any():
+      index = np.argwhere(bad)[0].tolist()
       raise ValueError(
           f'{source}: field {name!r} is {column[tuple(index)]} at '
-          f'{[first_row + index[0], *index[1:]]}, which is not finite in '
-          f'float32 ({len(bad)} such values in all); remove the episodes '
+          f'{[first_row + index[0], *index[1:]]}, which is {what} '
+          f'({np.count_nonzero(bad)} such values in all); remove the episodes '
           'concerned or make the file again.')
-  return converted
+  raise AssertionError('All numbers are finite and small.')
 
 
 class Watch:
-  """Checks a dataset's actions and rewards block by block; names are fields."""
+  """Checks a dataset's actions and ranges block by block; names are fields."""
 
-  def __init__(self, source: str, action: str, reward: str):
+  def __init__(self, source: str, observation: str, action: str, reward: str):
     self._source = source
     self._action = action
-    self._reward = reward
     self._rows = 0
-    self._range = (np.inf, -np.inf)
+    self._ranges = dict.fromkeys((observation, reward), (np.inf, -np.inf))
+    self._reward = reward
     self._exceeded = False
 
-  def check(self, action: np.ndarray, reward: np.ndarray):
+  def check(
+      self, observation: np.ndarray, action: np.ndarray, reward: np.ndarray):
     """Checks that the next block's actions `[T, A]` lie in [-1, 1].
 
     Raises:
@@ -166,14 +184,22 @@ class Watch:
       logging.warning('%s by a little; it is used unchanged.', found)
       self._exceeded = True
     self._rows += len(reward)
-    low, high = self._range
-    self._range = (
-        min(low, float(reward.min())), max(high, float(reward.max())))
+    for (name, (low, high)), values in zip(
+        self._ranges.items(), (observation, reward)):
+      self._ranges[name] = (
+          min(low, float(values.min())), max(high, float(values.max())))
 
   def finish(self):
-    """Warns if all rewards were equal."""
-    if self._range[0] == self._range[1]:
+    """Warns of very large numbers, and if all rewards were equal."""
+    for name, (low, high) in self._ranges.items():
+      if max(high, -low) > _LARGE:
+        logging.warning(
+            '%s: field %r spans %g to %g: learning from numbers larger than '
+            '%g seldom works. Is the unit right?', self._source, name, low,
+            high, _LARGE)
+    low, high = self._ranges[self._reward]
+    if low == high:
       logging.warning(
           '%s: field %r is %s in all of its %d rows: there is no variation of '
           'reward to learn from. Is it the right file?', self._source,
-          self._reward, self._range[0], self._rows)
+          self._reward, low, self._rows)

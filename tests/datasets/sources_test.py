@@ -360,7 +360,7 @@ def test_damaged_npz_is_named(tmp_path, episodes):
   path = writing.WRITERS['ogbench'](tmp_path, episodes)
   with open(path, 'rb') as file:
     content = bytearray(file.read())
-  for damaged in (content[:100], content[:-30], b'',
+  for damaged in (content[:100], content[:-30],
                   content[:200] + b'x' * 40 + content[240:]):
     with open(path, 'wb') as file:
       file.write(damaged)

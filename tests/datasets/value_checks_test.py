@@ -33,7 +33,7 @@ _BROKEN = {
         ["'observations' is missing", 'found nothing']),
     'group in place of a field': (
         lambda rows: rows.update({'actions/x': rows.pop('actions')}),
-        ["'actions' is missing", 'a dataset at the root']),
+        ["'actions' is a group", 'a dataset at the root']),
     'fewer actions': (
         _replace('actions', np.zeros((8, 1))),
         ['different numbers of rows', 'actions 8', 'rewards 9', 'again']),
