@@ -7,11 +7,14 @@ Shapes: `S` gradient steps, `N` members of which each device holds `n`, `b` of
 `B` batch rows.
 """
 
-from typing import Any, Callable, Dict, NamedTuple
+import dataclasses
+import functools
+from typing import Any, Callable, Dict, NamedTuple, Tuple
 
 import jax
 import jax.numpy as jnp
 
+from . import divergence
 from . import sharding
 
 Values = Dict[str, jax.Array]
@@ -76,51 +79,100 @@ def either(predicate: jax.Array, on_true: Callable[..., Any],
                       completed(on_false, on_true), *args)
 
 
-def _summary(name: str, values: jax.Array) -> Values:
-  """Statistics over the last axis of `[S, X]`."""
-  return {f'{name}/avg': jnp.mean(values, axis=1),
-          f'{name}/std': jnp.std(values, axis=1),
-          f'{name}/max': jnp.max(values, axis=1),
-          f'{name}/min': jnp.min(values, axis=1)}
+def _summary(values: jax.Array) -> Values:
+  """Statistics over the last axis of `[S, X]`, by name."""
+  return {'/avg': jnp.mean(values, axis=1), '/std': jnp.std(values, axis=1),
+          '/max': jnp.max(values, axis=1), '/min': jnp.min(values, axis=1)}
 
 
-def average(steps: StepMetrics, shard: sharding.Shard) -> Dict[str, Values]:
+@functools.partial(
+    jax.tree_util.register_dataclass, meta_fields=['names', 'sources'],
+    data_fields=['totals', 'weights', 'is_good', 'first_bad', 'bad_members'])
+@dataclasses.dataclass(frozen=True)
+class Averages:
+  """Averages over S steps, the same on all devices; see `average`.
+
+  Few arrays, because each array that a program returns takes time.
+
+  Attributes:
+    names: names of the M averages.
+    sources: names of the L metrics that they are computed from.
+    totals: weighted sums over steps, `[M]`.
+    weights: sums of weights, `[M]`.
+    is_good: whether all metrics of all steps are, see `divergence.is_bad`, and
+      the state after them is finite, `[]`.
+    first_bad: by metric, the index of the first bad step; S if there is none,
+      `[L]`.
+    bad_members: by metric of members, which of them are bad in that step,
+      `[N]`.
+  """
+  names: Tuple[str, ...]
+  sources: Tuple[str, ...]
+  totals: jax.Array
+  weights: jax.Array
+  is_good: jax.Array
+  first_bad: jax.Array
+  bad_members: Values
+
+
+def average(steps: StepMetrics, shard: sharding.Shard,
+            state: Any = ()) -> Averages:
   """Averages over steps, each with its weight.
 
   Args:
     steps: metrics of S steps, `[S, ...]`.
     shard: how members and rows are divided over devices.
+    state: this device's part of the training state after the steps.
 
   Returns:
-    The weighted 'total' over steps and the 'weight' of each metric, `[]`; the
-    same on all devices. Values per member or row become their mean, deviation,
+    The averages. Values per member or row become their mean, deviation,
     maximum and minimum; ranked values become indices of the last step, because
     an average of indices has no meaning.
   """
-  averages = {}
+  averages, first_bad, bad_members = {}, {}, {}
 
-  def add(name, values, weights):
-    averages[name] = {'total': jnp.sum(values * weights),
-                      'weight': jnp.sum(weights)}
+  def add(name, series, weights):
+    for suffix, x in series.items():
+      averages[name + suffix] = (jnp.sum(x * weights), jnp.sum(weights))
+
+  def check(name, values):
+    bad = divergence.is_bad(values)
+    is_first = (bad.reshape(len(bad), -1).any(axis=1)
+                & (steps.weights[name] > 0))
+    first = jnp.argmax(is_first)
+    first_bad[name] = jnp.where(is_first.any(), first, len(bad))
+    return bad[first]
 
   for name, values in steps.members.items():
-    for key, value in _summary(name, shard.all_members(values)).items():
-      add(key, value, steps.weights[name])
+    values = shard.all_members(values)
+    bad_members[name] = check(name, values)
+    add(name, _summary(values), steps.weights[name])
   for name, values in steps.ranked.items():
-    last = shard.all_members(values)[-1]
+    values = shard.all_members(values)
+    bad_members[name] = check(name, values)
     weight = steps.weights[name][-1]
-    add(f'argmax_{name}', jnp.argmax(last), weight)
-    add(f'argmin_{name}', jnp.argmin(last), weight)
+    averages[f'argmax_{name}'] = (jnp.argmax(values[-1]) * weight, weight)
+    averages[f'argmin_{name}'] = (jnp.argmin(values[-1]) * weight, weight)
   for name, values in steps.rows.items():
-    for key, value in _summary(name, shard.all_rows(values)).items():
-      add(key, value, steps.weights[name])
+    values = shard.all_rows(values)
+    check(name, values)
+    add(name, _summary(values), steps.weights[name])
   for name, values in steps.scalars.items():
-    add(name, shard.mean_over_batch(values), steps.weights[name])
-  return averages
+    values = shard.mean_over_batch(values)
+    check(name, values)
+    add(name, {'': values}, steps.weights[name])
+  totals, weights = jnp.asarray(list(averages.values())).reshape(-1, 2).T
+  first = jnp.asarray(list(first_bad.values()), jnp.int32)
+  num_steps = jnp.asarray([len(x) for x in steps.weights.values()], jnp.int32)
+  return Averages(
+      tuple(averages), tuple(first_bad), totals, weights,
+      jnp.all(first == num_steps) & shard.all_devices(
+          divergence.is_finite(state)), first, bad_members)
 
 
-def to_host(averages: Dict[str, Values]) -> Dict[str, float]:
+def to_host(averages: Averages) -> Dict[str, float]:
   """Returns means as Python numbers, without metrics that no step measured."""
-  averages = jax.device_get(averages)
-  return {name: float(a['total'] / a['weight'])
-          for name, a in averages.items() if a['weight'] > 0}
+  totals, weights = jax.device_get((averages.totals, averages.weights))
+  return {name: float(total / weight)
+          for name, total, weight in zip(averages.names, totals, weights)
+          if weight > 0}

@@ -9,7 +9,9 @@ import acme
 from acme import types
 from acme.utils import counting
 from acme.utils import loggers
+import jax
 
+from . import divergence
 from . import metrics as metrics_lib
 from . import scanned_program
 
@@ -48,6 +50,7 @@ class OfflineLearner(acme.Learner):
       needs_next_actions: Sequence[str] = (),
       counter: Optional[counting.Counter] = None,
       logger: Optional[loggers.Logger] = None,
+      remedy: str = 'lower learning rates',
   ):
     """Initialises the learner.
 
@@ -62,6 +65,7 @@ class OfflineLearner(acme.Learner):
         first batch of an iterator is checked here.
       counter: counts gradient steps as 'learner_steps', and seconds.
       logger: gets the metrics of each learner step.
+      remedy: what to change if training diverges, for the error.
 
     Raises:
       ValueError: if the dataset lacks the next actions that are needed.
@@ -73,6 +77,8 @@ class OfflineLearner(acme.Learner):
     self._counter = counter or counting.Counter(prefix='learner')
     self._logger = logger or loggers.make_default_logger(
         'learner', save_data=False, steps_key='learner_steps')
+    self._remedy = remedy
+    self._divergence: Optional[divergence.DivergenceError] = None
     self._timestamp: Optional[float] = None
     # Acme's programs serve variables in other threads, but a learner step
     # donates the memory of the old state to the new one.
@@ -109,21 +115,34 @@ class OfflineLearner(acme.Learner):
         extras={'next_action': extras['next_action']})
 
   def step(self):
-    """Runs S gradient steps, counts and logs them."""
+    """Runs S gradient steps, counts and logs them.
+
+    Raises:
+      divergence.DivergenceError: if a metric or the new state is not finite or
+        absurdly large, on all hosts. The state can no longer be saved or served.
+    """
+    self._check()
     if self._resident is not None:
       run, data = self._program.run_resident, self._resident
     else:
       run, data = self._program.run_batches, self._used_fields(
           next(self._batches))
     with self._lock:
-      metrics = run(data)
-    metrics = metrics_lib.to_host(metrics)
+      averages = run(data)
+      if not jax.device_get(averages.is_good):
+        self._divergence = self._program.explain(averages, self._remedy)
+      self._check()
+    metrics = metrics_lib.to_host(averages)
     now = time.time()
     elapsed = 0. if self._timestamp is None else now - self._timestamp
     self._timestamp = now
     counts = self._counter.increment(
         steps=self._num_sgd_steps_per_step, walltime=elapsed)
     self._logger.write({**metrics, **counts})
+
+  def _check(self):
+    if self._divergence is not None:
+      raise self._divergence
 
   def get_variables(self, names: Sequence[str]) -> List[Any]:
     """Returns variables by name, as NumPy arrays.
@@ -136,6 +155,7 @@ class OfflineLearner(acme.Learner):
         raise KeyError(f'Unknown variable {name!r}; this learner has '
                        f'{sorted(self._variables)}.')
     with self._lock:
+      self._check()
       return [self._program.get(self._variables[name]) for name in names]
 
   def save(self) -> Any:
@@ -145,6 +165,7 @@ class OfflineLearner(acme.Learner):
       AssertionError: if replicated arrays differ between devices.
     """
     with self._lock:
+      self._check()
       self._program.assert_replicated()
       return self._program.state
 
@@ -158,6 +179,7 @@ class OfflineLearner(acme.Learner):
       AssertionError: if replicated arrays differ between devices, on all hosts.
     """
     with self._lock:
+      self._check()
       self._program.assert_replicated()
       return self._program.global_state
 
@@ -170,6 +192,7 @@ class OfflineLearner(acme.Learner):
     """
     with self._lock:
       self._program.state = state
+      self._divergence = None
 
   @property
   def num_traces(self) -> int:

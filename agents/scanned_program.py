@@ -4,11 +4,12 @@ Shapes: `D` devices of `H` hosts, `B` batch rows, `S` gradient steps per call,
 `T` transitions of a resident dataset.
 """
 
-from typing import Any, Callable, Dict, NamedTuple, Tuple
+from typing import Any, Callable, NamedTuple, Tuple
 
 import jax
 import numpy as np
 
+from . import divergence
 from . import metrics as metrics_lib
 from . import parallel
 from . import sharding
@@ -65,7 +66,7 @@ def make_programs(
 
     state, steps = jax.lax.scan(
         body, state, batches, length=num_sgd_steps_per_step)
-    return state, metrics_lib.average(steps, shard)
+    return state, metrics_lib.average(steps, shard, state)
 
   def run_resident(state, data):
 
@@ -124,6 +125,7 @@ class Program:
       resident_data: one of `RESIDENT_DATA`; minibatches are the same for both.
     """
     self._is_split = is_split
+    self._num_members = shard.num_members
     self._devices = devices
     self._state = devices.split(state, is_split)
     self._num_sgd_steps_per_step = num_sgd_steps_per_step
@@ -150,7 +152,7 @@ class Program:
     size = np.asarray(len(data.reward), np.int32)
     return ResidentData(put(data), self._devices.replicate(size))
 
-  def run_resident(self, data: ResidentData) -> Dict[str, Any]:
+  def run_resident(self, data: ResidentData) -> metrics_lib.Averages:
     """Runs S gradient steps on a dataset from `put_dataset`.
 
     Args:
@@ -162,7 +164,7 @@ class Program:
     self._state, metrics = self._run_resident(self._state, data)
     return metrics
 
-  def run_batches(self, batch: Any) -> Dict[str, Any]:
+  def run_batches(self, batch: Any) -> metrics_lib.Averages:
     """Runs S gradient steps on S concatenated minibatches.
 
     Each device is given a part of the rows and gets the others by a collective.
@@ -216,6 +218,18 @@ class Program:
     """Returns a field of the state as NumPy arrays, members `[N, ...]`."""
     return self._devices.gather(
         getattr(self._state, name), getattr(self._is_split, name))
+
+  def explain(self, averages: metrics_lib.Averages,
+              remedy: str) -> divergence.DivergenceError:
+    """Returns the error of a learner step that was not finite.
+
+    Args:
+      averages: what the last step returned.
+      remedy: see `divergence.make_error`.
+    """
+    return divergence.make_error(
+        averages, self.state, self._is_split, self._num_members,
+        self._num_sgd_steps_per_step, remedy)
 
   def assert_replicated(self):
     """Raises AssertionError if replicated arrays differ between devices."""

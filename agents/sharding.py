@@ -127,6 +127,12 @@ class Shard:
     return (jax.lax.all_gather(x, AXIS, axis=1, tiled=True)
             if self._batch_split else x)
 
+  def all_devices(self, condition: jax.Array) -> jax.Array:
+    """Returns whether a condition holds on all devices."""
+    if self.num_devices == 1:
+      return condition
+    return jax.lax.psum(jnp.where(condition, 0, 1), AXIS) == 0
+
   def shared_by_members(self, x: jax.Array) -> jax.Array:
     """Returns `x`, with a gradient that is summed over all members."""
     return _sum_backward(x) if self._members_split else x

@@ -42,4 +42,5 @@ class BCLearner(offline_learner.OfflineLearner):
             config.num_sgd_steps_per_step, config.batch_size,
             config.resident_data),
         {'policy': 'policy_params'}, dataset, config.num_sgd_steps_per_step,
-        counter=counter, logger=logger)
+        counter=counter, logger=logger,
+        remedy=f'a lower policy_lr (now {config.policy_lr:g})')

@@ -71,4 +71,7 @@ class MSGLearner(offline_learner.OfflineLearner):
         config.num_sgd_steps_per_step,
         needs_next_actions=config.options_with_next_actions,
         counter=counter,
-        logger=logger)
+        logger=logger,
+        remedy=f'a lower q_lr (now {config.q_lr:g}) or policy_lr (now '
+               f'{config.policy_lr:g}), or a smaller reward_scale (now '
+               f'{config.reward_scale:g})')

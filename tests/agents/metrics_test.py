@@ -91,6 +91,34 @@ def test_members_are_ranked_only_where_the_last_step_measured_them():
   assert 'argmax_q' not in found and 'argmin_q' not in found
 
 
+@pytest.mark.parametrize('value', [np.nan, np.inf, -np.inf, 2e18])
+@pytest.mark.parametrize('name, row, column, members', [
+    ('loss', 3, 1, {'loss': [1]}), ('q', 4, 2, {'q': [2]}),
+    ('q_mean', 2, 5, {}), ('alpha', 1, None, {})])
+def test_first_bad_step_is_found(name, row, column, members, value):
+  steps = _steps()
+  for kind in steps[:4]:
+    if name in kind:
+      kind[name][row:, ... if column is None else column] = value
+  found = jax.device_get(metrics.average(
+      steps, sharding.Shard(1, _N, 'members'), {'x': np.zeros(3)}))
+  assert not found.is_good
+  assert dict(zip(found.sources, found.first_bad)) == {
+      **dict.fromkeys(('loss', 'q', 'q_mean', 'alpha', 'nothing'), _S),
+      name: row}
+  for other, bad in found.bad_members.items():
+    assert list(np.nonzero(bad)[0]) == members.get(other, [])
+
+
+def test_steps_that_do_not_measure_a_metric_cannot_be_bad():
+  steps = _steps()
+  steps.scalars['nothing'][:] = np.nan
+  steps.ranked['q'][:2] = np.nan
+  shard = sharding.Shard(1, _N, 'members')
+  assert metrics.average(steps, shard, {'x': np.ones(2), 'i': np.int32(3)}).is_good
+  assert not metrics.average(steps, shard, {'x': np.float32([1, np.inf])}).is_good
+
+
 def test_step_metrics_share_a_weight_and_merge():
   one = metrics.step_metrics(2., {'a': 1}, {'b': 2}, {'c': 3}, {'q': 5})
   assert one.weights == {'a': 2., 'b': 2., 'c': 2., 'q': 2.}

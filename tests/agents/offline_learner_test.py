@@ -2,7 +2,9 @@
 
 from acme.utils import counting
 from acme.utils import loggers
+from acme_msg.agents import divergence
 from acme_msg.agents import offline_learner
+import jax
 import numpy as np
 import pytest
 import toy
@@ -110,3 +112,49 @@ def test_resumes_from_a_saved_state():
   again.step()
   assert again.get_variables(['policy']) == learner.get_variables(['policy'])
   assert again.num_traces == 1
+
+
+@pytest.mark.parametrize('rewards, what', [
+    ({7: np.nan}, 'batch is NaN, infinite or beyond 1e\\+18'),
+    ({6: -2e18}, 'batch is NaN'), ({6: 1e17, 7: 2e18}, 'batch is NaN')])
+def test_stops_at_the_first_bad_gradient_step(rewards, what):
+  """Batches of three gradient steps with two rewards each."""
+  data = toy.make_data(12)
+  for row, value in rewards.items():
+    data.reward[row] = value
+  log = loggers.InMemoryLogger()
+  batches = [jax.tree.map(lambda x: x[i:i + 6], data) for i in (0, 6)]
+  learner = _make_learner(iter(batches + batches[:1]), log)
+  learner.step()
+  saved = learner.save()
+  for _ in range(2):  # The second time it does not run a step.
+    with pytest.raises(divergence.DivergenceError, match=(
+        f'in gradient step 4: {what}.* lower learning rates')):
+      learner.step()
+  # The state can neither be saved nor served.
+  for use in (learner.save, learner.global_state,
+              lambda: learner.get_variables(['policy'])):
+    with pytest.raises(divergence.DivergenceError):
+      use()
+  assert len(log.data) == 1
+  learner.restore(saved)
+  learner.step()
+  assert learner.save().steps == 6
+
+
+@pytest.mark.parametrize('bad, what', [
+    ([2], 'members of member 2 of 4'), ([0, 3], 'members of members 0, 3 of 4'),
+    ([0, 1, 2, 3], 'members of all 4 members')])
+def test_stops_if_the_state_is_not_finite(bad, what):
+  learner = _make_learner(toy.make_data())
+  state = toy.make_state()
+  state.members[bad] = np.inf
+  learner.restore(state)
+  with pytest.raises(divergence.DivergenceError, match=(
+      f'in gradient step 3: {what} is NaN or infinite')):
+    learner.step()
+
+
+def test_many_members_are_counted():
+  assert divergence._among(np.arange(20) != 3) == (
+      ' of members 0, 1, 2, 4, 5, 6, 7, 8 and 11 others of 20')

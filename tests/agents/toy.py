@@ -12,17 +12,18 @@ import numpy as np
 
 
 class State(NamedTuple):
-  """A sum of rewards, some members and a key."""
+  """A sum of rewards, some members, a key and the steps done."""
   total: Any
   members: Any
   key: Any
+  steps: Any
 
 
 def make_state(num_members: int = 4) -> State:
   """Returns the initial state."""
   return State(np.zeros((), np.float32),
                np.arange(num_members, dtype=np.float32),
-               jax.random.PRNGKey(0))
+               jax.random.PRNGKey(0), np.zeros((), np.int32))
 
 
 def make_data(num_transitions: int = 10) -> types.Transition:
@@ -43,10 +44,11 @@ def make_program(num_sgd_steps_per_step: int = 3, batch_size: int = 2,
   def add_rewards(state, transition):
     batch = transition.reward.sum()
     return (
-        state._replace(total=state.total + batch, members=state.members + 1),
+        state._replace(total=state.total + batch, members=state.members + 1,
+                       steps=state.steps + 1),
         metrics.step_metrics(1., scalars={'batch': batch}))
 
   return scanned_program.Program(
-      step or add_rewards, make_state(), State(False, True, False),
+      step or add_rewards, make_state(), State(False, True, False, False),
       sharding.Shard(devices.num_devices, 4, 'members'), devices,
       num_sgd_steps_per_step, batch_size, resident_data)

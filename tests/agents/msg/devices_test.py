@@ -106,6 +106,11 @@ def _run_case(name):
         program.run_resident(data)
     program.assert_replicated()
     results[run].update(resumed=program.state, num_traces=program.num_traces)
+    program.state = saved._replace(critic_params=jax.tree.map(
+        lambda x: np.where(np.arange(len(x)) == len(x) - 3, np.nan, x.T).T,
+        saved.critic_params))
+    results[run]['error'] = str(
+        program.explain(program.run_resident(data), 'other options'))
   return results
 
 
@@ -156,7 +161,9 @@ def _main(path, process):
 def results(tmp_path_factory):
   directory = tmp_path_factory.mktemp('devices')
   env = {**os.environ,
-         'PYTHONPATH': str(pathlib.Path(tiny.__file__).parent),
+         'PYTHONPATH': os.pathsep.join([
+             str(pathlib.Path(tiny.__file__).parent),
+             os.environ.get('PYTHONPATH', '')]),
          # Splitting code for parallel compilation costs more than it saves.
          'XLA_FLAGS': '--xla_force_host_platform_device_count=8 '
                       '--xla_cpu_parallel_codegen_split_count=1',
@@ -201,12 +208,19 @@ def test_equals_one_device(results, name, run):
 def test_metrics_equal_those_of_one_device(results, name, run):
   one, many = results[name][_ONE], results[name][run]
   for ours, theirs in zip(many['averages'], one['averages'], strict=True):
-    assert set(ours) == set(theirs)
-    for key in ours:
-      np.testing.assert_allclose(
-          ours[key]['total'], theirs[key]['total'], rtol=1e-4, atol=1e-5,
-          err_msg=key)
-      assert ours[key]['weight'] == theirs[key]['weight']
+    assert ours.names == theirs.names and ours.is_good and theirs.is_good
+    np.testing.assert_allclose(ours.totals, theirs.totals, rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(ours.weights, theirs.weights)
+
+
+@pytest.mark.parametrize('name', _RUNS)
+def test_divergence_is_described_alike(results, name):
+  step = _NUM_UPDATES - 2 + 1
+  [error] = {run['error'] for run in results[name].values()}
+  assert error.startswith(
+      f'Training diverged in gradient step {step}: critic_loss of ')
+  if name == 'deep':
+    assert 'of member 5 of 8 is NaN' in error
 
 
 @pytest.mark.parametrize('run', _MANY)
