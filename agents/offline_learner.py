@@ -118,8 +118,8 @@ class OfflineLearner(acme.Learner):
     """Runs S gradient steps, counts and logs them.
 
     Raises:
-      divergence.DivergenceError: if a metric or the new state is not finite or
-        absurdly large, on all hosts. The state can no longer be saved or served.
+      divergence.DivergenceError: on all hosts, if a metric or the new state is
+        not finite (docs/msg.md 3.12). The state is neither saved nor served.
     """
     self._check()
     if self._resident is not None:

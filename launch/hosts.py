@@ -24,7 +24,6 @@ import signal
 import socket
 import threading
 import time
-import traceback
 from typing import Callable, Sequence
 
 import jax
@@ -134,7 +133,7 @@ class Hosts:
     if self.count == 1:
       return
     if error is not None:
-      traceback.print_exception(error_type, error, trace)
+      node_status.print_error(error)
       self._fail(error)
     tell(f'end/{self.index}', '')
     # It uses the client that is shut down here.
@@ -158,8 +157,7 @@ class Hosts:
     # dead.
     if re.match('[A-Z_]+: ', str(error)):
       self.stop.wait((_MAX_MISSING_HEARTBEATS + 5) * _HEARTBEAT_SECS)
-    what = ''.join(traceback.format_exception_only(type(error), error)).strip()
-    why = f'{self._name} failed: {what}'
+    why = f'{self._name} failed: {node_status.one_line(error)}'
     for host in range(self.count):
       if host != self.index:
         try:
@@ -171,8 +169,8 @@ class Hosts:
     self._end(why)
 
   def _end(self, why: str) -> None:
-    print(f'[learner] {why}. All hosts end; start again to resume from the '
-          'last checkpoint.', flush=True)
+    print(f'[learner] {why.rstrip(".")}. All hosts end; the last checkpoint is '
+          'kept, and the same launch resumes from it.', flush=True)
     node_status.failed(why)
     os._exit(1)  # JAX waits for the other hosts at a regular exit.
 

@@ -175,10 +175,10 @@ def run_program(program: lp.Program,
     else:
       failure = node_processes.run(program, process_resources)
   if not run_directory.is_finished(experiment):
+    failure = (failure or 'The program was stopped').rstrip('.')
     raise ProgramError(
-        f'{failure or "The program was stopped"}: see the output above. Launch '
-        'the same again to resume from the last checkpoint in '
-        f'{experiment.root_dir}.')
+        f'{failure}. See the output above. The same launch resumes from the '
+        f'last checkpoint in {experiment.root_dir}.')
 
 
 def run_local(experiment: experiment_config.ExperimentConfig) -> None:

@@ -41,13 +41,43 @@ def failed(why: str) -> None:
   _tell(' '.join(why.split())[:1000])
 
 
+def is_explained(error: BaseException) -> bool:
+  """Returns whether an error's message is all that a user needs.
+
+  It is if this package raised a ValueError itself, or for an OSError. Anything
+  else may be a bug.
+  """
+  trace = error.__traceback__
+  while trace is not None and trace.tb_next is not None:
+    trace = trace.tb_next
+  module = '' if trace is None else trace.tb_frame.f_globals.get('__name__', '')
+  return isinstance(error, OSError) or (
+      isinstance(error, ValueError) and module.split('.')[0] == 'acme_msg')
+
+
+def one_line(error: BaseException) -> str:
+  """Returns what an error says, with its type unless it is explained."""
+  text = str(error) if is_explained(error) else ''.join(
+      traceback.format_exception_only(type(error), error))
+  return ' '.join(text.split())
+
+
+def print_error(error: BaseException) -> None:
+  """Prints an error, with a traceback unless it is explained."""
+  if is_explained(error):
+    print(f'error: {error}', file=sys.stderr, flush=True)
+  else:
+    traceback.print_exception(error)
+
+
 def prepare_node() -> None:
   """Prepares the process of a node, before the node is unpickled."""
   quiet.prepare_node()
 
   def tell_and_print(error_type, error, trace):
-    failed(''.join(traceback.format_exception_only(error_type, error)))
-    sys.__excepthook__(error_type, error, trace)
+    del error_type, trace
+    failed(one_line(error))
+    print_error(error)
 
   sys.excepthook = tell_and_print
 

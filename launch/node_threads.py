@@ -8,6 +8,7 @@ import launchpad as lp
 from launchpad.launch import worker_manager
 
 from . import node_processes
+from . import node_status
 
 
 def run(program: lp.Program) -> Optional[str]:
@@ -26,7 +27,7 @@ def run(program: lp.Program) -> Optional[str]:
       manager.wait(raise_error=False)
       name = next((name for name, worker in workers.items()
                    if worker.future.exception() is e), '')
-      return f'the node {name} failed: {type(e).__name__}: {e}'
+      return f'the node {name} failed: {node_status.one_line(e)}'
     finally:
       ended.set()
   return None

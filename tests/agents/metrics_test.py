@@ -115,8 +115,9 @@ def test_steps_that_do_not_measure_a_metric_cannot_be_bad():
   steps.scalars['nothing'][:] = np.nan
   steps.ranked['q'][:2] = np.nan
   shard = sharding.Shard(1, _N, 'members')
-  assert metrics.average(steps, shard, {'x': np.ones(2), 'i': np.int32(3)}).is_good
-  assert not metrics.average(steps, shard, {'x': np.float32([1, np.inf])}).is_good
+  good, bad = np.ones(2), np.float32([1, np.inf])
+  assert metrics.average(steps, shard, {'x': good, 'i': np.int32(3)}).is_good
+  assert not metrics.average(steps, shard, {'x': good, 'y': bad}).is_good
 
 
 def test_step_metrics_share_a_weight_and_merge():

@@ -86,17 +86,8 @@ def test_finished_run_says_so_though_a_picture_fails(
 
 
 def test_saved_model_acts_as_the_final_policy(reference, pointmaze_file):
-  gin_options.parse([], _BINDINGS)
-  experiment = settings.make_experiment(
-      settings.AgentConfig(batch_size=_SETTINGS['batch_size']),
-      tasks.TaskConfig(dataset=pointmaze_file), settings.Budget(_STEPS),
-      root_dir=str(reference))
-  spec = experiment.environment_spec()
-  networks = experiment.network_factory(spec)
-  key = jax.random.PRNGKey(5)
-  params = checkpointing.restore_variables(str(reference), {
-      'policy_params': jax.eval_shape(networks.policy.init, key),
-      'critic_params': jax.eval_shape(networks.critic.init, key)})
+  experiment, networks, params = _saved(reference, pointmaze_file)
+  spec, key = experiment.environment_spec(), jax.random.PRNGKey(5)
   policy = experiment.builder.make_policy(networks, spec, True)
   model = tf.saved_model.load(
       str(reference / 'saved_model' / str(_EVALUATED[-1])))
@@ -108,10 +99,56 @@ def test_saved_model_acts_as_the_final_policy(reference, pointmaze_file):
         model.act(observation, 5), action, atol=1e-5)
 
 
-def test_nan_stops_the_program_on_request(run, pointmaze_file, tmp_path):
-  result = run(
-      *_arguments(tmp_path / 'run', pointmaze_file,
-                  'msg.config.MSGConfig.q_lr=1e38'), '--debug_nans')
+def _saved(root_dir, dataset_path):
+  """Returns the policy and critics of a run's last checkpoint, and networks."""
+  gin_options.parse([], _BINDINGS)
+  experiment = settings.make_experiment(
+      settings.AgentConfig(batch_size=_SETTINGS['batch_size']),
+      tasks.TaskConfig(dataset=dataset_path), settings.Budget(_STEPS),
+      root_dir=str(root_dir))
+  networks = experiment.network_factory(experiment.environment_spec())
+  key = jax.random.PRNGKey(5)
+  return experiment, networks, checkpointing.restore_variables(str(root_dir), {
+      'policy_params': jax.eval_shape(networks.policy.init, key),
+      'critic_params': jax.eval_shape(networks.critic.init, key)})
+
+
+def test_divergence_ends_the_program_and_keeps_its_checkpoints(
+    run, run_here, pointmaze_file, tmp_path):
+  root_dir = tmp_path / 'run'
+  # The temperature adapts from step 33, and is infinite in step 34.
+  arguments = _arguments(root_dir, pointmaze_file, *(
+      f'msg.config.MSGConfig.{option}' for option in (
+          'num_bc_iters=32', 'alpha_lr=1e6', 'target_entropy=1e3')))
+  error = 'Training diverged in gradient step 34: actor_loss is NaN, infinite'
+
+  result = run(*arguments)
   assert result.code == 1
-  assert 'FloatingPointError' in result.stderr
-  assert 'nan' in result.stderr
+  last_line = result.stderr.splitlines()[-1]
+  assert last_line.startswith(f'error: the node learner/0 failed: {error}')
+  assert 'a lower q_lr (now 0.0003)' in last_line
+  assert 'Traceback' not in result.stderr + result.stdout
+  assert checkpointing.latest_step(str(root_dir)) == 30
+  *_, saved = _saved(root_dir, pointmaze_file)
+  assert all(np.isfinite(x).all() for x in jax.tree.leaves(saved))
+
+  result = run_here(*arguments, '--run_local')  # It diverges again.
+  assert result.code == 1 and 'Resumed at gradient step 30' in result.stdout
+  assert result.stderr.splitlines()[-1].startswith(f'error: {error}')
+  assert checkpointing.latest_step(str(root_dir)) == 30
+
+
+def test_divergence_before_the_first_checkpoint(
+    run_here, pointmaze_file, tmp_path):
+  root_dir = tmp_path / 'run'
+  arguments = _arguments(
+      root_dir, pointmaze_file, 'msg.config.MSGConfig.q_lr=1e6')
+  result = run_here(*arguments, '--run_local')
+  assert result.code == 1 and result.stderr.splitlines()[-1].startswith(
+      'error: Training diverged in gradient step 2: critic_loss of all 2 '
+      'members is NaN, infinite or beyond 1e+18. ')
+  assert checkpointing.latest_step(str(root_dir)) is None
+  # JAX stops at a NaN on request, with a traceback.
+  with pytest.raises(FloatingPointError, match='nan'):
+    run_here(*arguments, '--gin_bindings=msg.config.MSGConfig.q_lr=1e38',
+             '--run_local', '--debug_nans', f'--root_dir={tmp_path / "other"}')
