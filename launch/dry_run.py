@@ -57,5 +57,6 @@ def describe(experiment: experiment_config.ExperimentConfig,
       lines.append(f'  address    {node.address}')
     lines += [f'  env        {name}={value}'
               for name, value in sorted(node.env.items())
-              if name not in (shutdown.LAUNCHER_PID, *quiet.environment())]
+              if name not in (shutdown.LAUNCHER_PID, shutdown.GROUP,
+                      *quiet.environment())]
   return '\n'.join(lines + [''] * bool(notes) + list(notes))

@@ -9,6 +9,7 @@ import shutil
 from acme_msg import launch
 from acme_msg.datasets import data_options
 from acme_msg.datasets import ogbench
+from acme_msg.datasets import pointmaze_generator
 from acme_msg.experiments import algorithms
 from acme_msg.experiments import gin_options
 from acme_msg.experiments import settings
@@ -150,3 +151,26 @@ def test_goals_are_two_numbers():
     with pytest.raises(
         ValueError, match=f'--dataset_goal={",".join(flag)}: it must be two'):
       ogbench.parse_goal(flag)
+
+
+def test_other_data_of_the_same_name_is_refused(tmp_path, pointmaze_file):
+  """Each Minari dataset is a `main_data.hdf5`, each RLDS one a `1.0.0`."""
+  (tmp_path / 'other').mkdir()
+  other = tmp_path / 'other' / os.path.basename(pointmaze_file)
+  pointmaze_generator.write(str(other), 'pointmaze-umaze', num_transitions=2000)
+  gin_options.parse([], [])
+
+  def make(path):
+    return settings.make_experiment(
+        settings.AgentConfig(), tasks.TaskConfig(dataset=str(path)),
+        settings.Budget(2), root_dir=str(tmp_path / 'run'))
+
+  experiment = make(pointmaze_file)
+  run_directory.claim(experiment, run_directory.identify(experiment, 1980))
+  moved = tmp_path / 'moved.hdf5'
+  shutil.copy(pointmaze_file, moved)
+  run_directory.check(make(moved))
+  with pytest.raises(ValueError, match='data.digest: the run has') as error:
+    run_directory.check(make(other))
+  for path in (pointmaze_file, other):  # Both sides are shown.
+    assert str(path) in str(error.value)
