@@ -59,7 +59,10 @@ def main(argv):
     sys.exit(f'error: {e}')
   from . import report  # Here, because it imports Matplotlib.
   if _CREATE_SAVED_MODEL_ACTOR.value:
-    print(f'SavedModel: {report.export_policy(experiment)}')
+    try:
+      print(f'SavedModel: {report.export_policy(experiment)}')
+    except ValueError as e:  # The checkpoint is damaged.
+      sys.exit(f'error: {e}')
   for picture in report.draw(experiment):
     print(f'Picture: {picture}')
   print(f'Final score: {report.final_score(experiment.root_dir):.1f}; all '
