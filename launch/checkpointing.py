@@ -218,7 +218,8 @@ class CheckpointManager:
 
   def _restore_json(self, item: str) -> Any:
     """Returns an item of the checkpoint; None if it is missing."""
-    if not self._step or item not in self._manager.item_metadata(self._step):
+    if not os.path.isdir(
+        os.path.join(_directory(self._root_dir), str(self._step), item)):
       return None
     return self._manager.restore(self._step, args=ocp.args.Composite(
         **{item: ocp.args.JsonRestore()}))[item]

@@ -94,7 +94,8 @@ def check(experiment: experiment_config.ExperimentConfig,
     if strange:
       raise ValueError(
           f'{root_dir} holds {sorted(strange)} but no {_NAME}, so their '
-          'settings are unknown. Choose another root_dir.')
+          'settings are unknown. Put back a copy of it, or choose another '
+          'root_dir.')
     return
   try:
     with open(path, encoding='utf-8') as f:
