@@ -191,6 +191,7 @@ def member(
 def _problem(field: h5py.Dataset) -> str:
   """Returns why a field is not read, or the empty string."""
   created = field.id.get_create_plist()
+  _ = field.dtype  # Raises if NumPy does not know the type.
   if field.shape is None:
     return 'has no value (h5py.Empty)'
   if created.get_layout() == h5py.h5d.VIRTUAL:
