@@ -48,7 +48,7 @@ class Program:
   def __exit__(self, *unused_error) -> None:
     while processes := self.processes():
       for process in processes:
-        _signal(process, signal.SIGKILL)
+        send(process, signal.SIGKILL)
       self._popen.wait()
       time.sleep(0.05)
 
@@ -77,11 +77,6 @@ class Program:
     if any('process_entry.py' in word for word in process.cmdline()[:3]):
       return process.environ().get(shutdown.GROUP, 'helper')
     return 'helper'
-
-  def send(self, group: str, number: int) -> bool:
-    """Signals a group's youngest process; returns whether there is one."""
-    processes = self.processes(group)
-    return bool(processes) and _signal(processes[-1], number)
 
   def is_over(self) -> bool:
     """Returns whether the command has ended."""
@@ -128,7 +123,8 @@ class Program:
       return file.read()
 
 
-def _signal(process: psutil.Process, number: int) -> bool:
+def send(process: psutil.Process, number: int) -> bool:
+  """Sends a signal; returns False if the process has ended already."""
   try:
     process.send_signal(number)
     return True

@@ -94,7 +94,8 @@ def record(root_dir: str, seconds: float, period: float) -> None:
       time.sleep(period)
     if program.is_over():
       raise RuntimeError(f'the run has ended:\n{program.output()[-3000:]}')
-    program.send('launcher', signal.SIGTERM)
+    [launcher] = program.processes('launcher')
+    program_lib.send(launcher, signal.SIGTERM)
     program.wait()
     print(program.output()[-500:])
 
