@@ -1,10 +1,9 @@
 """Shows a run's progress, its speed and the remaining time."""
 
-import contextlib
 import datetime
 import threading
 import time
-from typing import Callable, Iterator, Optional, Tuple
+from typing import Optional, Tuple
 
 import rich.console
 import rich.live
@@ -44,7 +43,7 @@ class Progress:
     self._speed = 0.
     self._note = ''
     self._stepped = self._since  # When the last step was done.
-    self._awaited: Optional[Tuple[Callable[[], str], float]] = None
+    self._awaited: Optional[Tuple[str, float]] = None
     self._ended = threading.Event()
     self._live: Optional[rich.live.Live] = None
 
@@ -77,18 +76,14 @@ class Progress:
     self._phase, self._since = phase, time.time()
     self.say(f'{phase} ...')
 
-  @contextlib.contextmanager
-  def waiting(self, describe: Callable[[], str]) -> Iterator[None]:
-    """Shows what the training waits for while the body runs.
+  def waits_for(self, what: str) -> None:
+    """Sets what the training waits for; '' if it does not wait.
 
-    Args:
-      describe: returns what is awaited, as in 'waiting for ...'.
+    It is given as text: a function that takes a lock could wait here for a
+    thread that prints, which waits for the line to be shown.
     """
-    self._awaited = describe, time.time()
-    try:
-      yield
-    finally:
-      self._awaited = None
+    since = self._awaited[1] if self._awaited else time.time()
+    self._awaited = (what, since) if what else None
 
   def train(self, done: int, note: str = '') -> None:
     """Sets the gradient steps done so far, and a note to show beside them."""
@@ -102,8 +97,8 @@ class Progress:
     now = time.time()
     awaited = ''
     if waiting := self._awaited:
-      describe, since = waiting
-      awaited = f'waiting for {describe()}, {_since(since, now)}'
+      what, since = waiting
+      awaited = f'waiting for {what}, {_since(since, now)}'
     if self._phase:
       return ' | '.join(filter(None, [
           f'{self._phase} ... {_since(self._since, now)}', awaited]))

@@ -196,10 +196,11 @@ class Training:
     wait in the step, that it is told to stop.
     """
     try:
-      with self._progress.waiting(lambda: 'the next batch of the data node'):
-        while self._stream and not self._stream.wait(timeout=0.5):
-          if self._hosts.stop.is_set():
-            break
+      while self._stream and not self._stream.wait(timeout=0.5):
+        self._progress.waits_for('the next batch from the data node')
+        if self._hosts.stop.is_set():
+          break
+      self._progress.waits_for('')
     except (shutdown.Stopped, OSError):
       # The data node may have been stopped a moment before this one.
       self._hosts.stop.wait(2.)
@@ -242,9 +243,13 @@ class Training:
 
   def _wait_for_evaluations(self, at_most: int = 0) -> None:
     """Waits until at most `at_most` steps are outstanding."""
-    awaited = self._queue.awaited if self._queue else lambda: 'host 0'
-    with self._progress.waiting(awaited):
-      self._hosts.wait(lambda: self._outstanding() <= at_most)
+    def is_done():
+      done = self._outstanding() <= at_most
+      if self._queue:
+        self._progress.waits_for('' if done else self._queue.awaited())
+      return done
+
+    self._hosts.wait(is_done)
 
   def _restore_evaluations(self) -> None:
     """Offers the weights that the checkpoint carries."""

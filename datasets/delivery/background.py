@@ -48,7 +48,15 @@ class Background(Iterator[T]):
       queue.Empty: if there is no value in time.
       StopIteration: after the last value, and when closed.
     """
-    value, error = self._results.get(timeout=timeout)
+    while True:
+      try:
+        # A main thread that waits without a timeout may miss a signal.
+        value, error = self._results.get(
+            timeout=1. if timeout is None else timeout)
+        break
+      except queue.Empty:
+        if timeout is not None:
+          raise
     if error is not None:
       self._results.put((None, error))
       raise error

@@ -134,10 +134,11 @@ def test_progress_names_what_is_awaited(tmp_path):
   queue.claim('evaluator_0')
   shown = progress.Progress(total=1000)
   shown.train(250)
-  with shown.waiting(queue.awaited):
-    assert re.search(
-        r'waiting for evaluator_0 \(evaluates step 10 since ..:..:..\) and an '
-        r'evaluator to take step 20, since ..:..:.. \(0 s\)', shown.line())
+  shown.waits_for(queue.awaited())
+  assert re.search(
+      r'waiting for evaluator_0 \(evaluates step 10 since ..:..:..\) and an '
+      r'evaluator to take step 20, since ..:..:.. \(0 s\)', shown.line())
+  shown.waits_for('')
   assert 'waiting' not in shown.line()
 
 
