@@ -51,6 +51,19 @@ def test_each_transition_comes_once_in_each_epoch(size, num_readers):
         np.sort(np.concatenate(epoch)), np.arange(size))
 
 
+def test_waiting_takes_nothing():
+  with _stream(100, 30) as stream:
+    wanted = recorded.rows(itertools.islice(stream, 2))
+  with _stream(100, 30) as stream:
+    start = stream.save()
+    while not stream.wait(timeout=1e-3):
+      pass
+    assert stream.wait() and stream.save() == start
+    found = recorded.rows(itertools.islice(stream, 2))
+    assert stream.save()['row'] == 60
+  np.testing.assert_array_equal(found, wanted)
+
+
 def test_columns_stay_together():
   whole = store.to_columns(recorded.make_dataset(12_000))
   with _stream(12_000, 64, shuffle_buffer=4096) as stream:
