@@ -22,7 +22,7 @@ _KINDS = {
     stat.S_IFSOCK: 'a socket'}
 
 
-def check_file(path: str) -> None:
+def check_file(path: str, may_be_empty: bool = False) -> None:
   """Checks that a path is a regular file that can be read and is not empty.
 
   Raises:
@@ -47,7 +47,7 @@ def check_file(path: str) -> None:
     raise ValueError(
         f'{path}: this process may not read the file; change its permissions '
         '(chmod +r).')
-  if not status.st_size:
+  if not status.st_size and not may_be_empty:
     raise ValueError(
         f'{path}: the file is empty (0 bytes); download or make it again.')
 

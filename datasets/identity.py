@@ -17,6 +17,7 @@ import os
 from typing import Any, Dict
 
 from . import d4rl_tasks
+from . import file_checks
 from . import minari_data
 from . import sources
 from . import steps as steps_lib
@@ -39,10 +40,13 @@ def identify(source: steps_lib.Source) -> Dict[str, Any]:
 
   Raises:
     OSError: if a file cannot be read.
+    ValueError: if one is no regular file, such as a FIFO.
   """
   if not os.path.exists(source.name):
     return {'kind': source.kind, 'name': source.name}
   files = _files(source.name)
+  for path in files.values():
+    file_checks.check_file(path, may_be_empty=True)
   sizes = {name: os.path.getsize(path) for name, path in files.items()}
   return {
       'kind': source.kind, 'name': _name(source), 'path': source.name,

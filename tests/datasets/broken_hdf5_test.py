@@ -170,6 +170,8 @@ def test_what_is_no_file_is_not_opened(tmp_path, make, words, name):
   os.makedirs(os.path.dirname(path), exist_ok=True)
   make(path)
   refused(path, lambda: datasets.load(datasets.find(path)), *words)
+  if make is _fifo:
+    refused(path, lambda: datasets.identify(datasets.find(path)), *words)
 
 
 def test_file_without_permission(tmp_path, path):
