@@ -4,7 +4,9 @@ The launcher gives each process the writing end of a pipe. It learns from it
 that the node makes progress, and why it fails.
 """
 
+import atexit
 import os
+import signal
 import sys
 import time
 import traceback
@@ -80,6 +82,8 @@ def prepare_node() -> None:
     print_error(error)
 
   sys.excepthook = tell_and_print
+  # The launcher repeats SIGTERM, which would kill a process that is exiting.
+  atexit.register(signal.signal, signal.SIGTERM, signal.SIG_IGN)
 
 
 def _tell(line: str) -> None:

@@ -30,11 +30,11 @@ class Node:
   def wait(self):
     pass
 
-  def end_program(self):
-    """Ends it once the file is there."""
+  def stop_alone(self):
+    """Is told to stop, as the only node, once the file is there."""
     while not os.path.exists(self._path):
       time.sleep(0.1)
-    lp.stop()
+    os.kill(os.getpid(), signal.SIGTERM)
 
   def lose_first_request(self):
     handle = signal.getsignal(signal.SIGTERM)
@@ -91,7 +91,7 @@ def test_two_programs_whose_nodes_miss_requests(tmp_path, monkeypatch, capfd):
   monkeypatch.setattr(node_processes, 'NOTICE_SECS', 3.)
   path = str(tmp_path / 'ignores')
   assert _run(
-      data=('ignore_requests', path), learner=('end_program', path)) is None
+      data=('ignore_requests', path), learner=('stop_alone', path)) is None
   assert 'data/0 did not stop within 3 s and will be killed' in (
       capfd.readouterr().out)
 
