@@ -78,7 +78,7 @@ def main(_):
     bc = _run('bc', 'pointmaze_bc.gin',
               min(_NUM_STEPS.value, _MAX_BC_STEPS), root_dir)
     msg = _run('msg', 'pointmaze.gin', _NUM_STEPS.value, root_dir)
-  except (ValueError, local.ProgramError) as e:
+  except (OSError, ValueError, local.ProgramError) as e:
     sys.exit(f'error: {e}')
   curves = os.path.join(root_dir, 'learning_curves.png')
   pictures = report.try_to_draw(curves, lambda: plots.learning_curve(

@@ -22,7 +22,6 @@ import jax
 from . import experiment_flags
 from .. import command_help
 from ..launch import local
-from ..launch import run_directory
 
 _RUN_LOCAL = flags.DEFINE_bool(
     'run_local', False, 'Run everything in this one process.')
@@ -43,15 +42,14 @@ def main(argv):
     jax.config.update('jax_debug_nans', True)
   try:
     experiment = experiment_flags.make_experiment()
-    run_directory.check(experiment)
-  except (ValueError, FileNotFoundError) as e:
+  except (OSError, ValueError) as e:
     sys.exit(f'error: {e}')
   try:
     if _RUN_LOCAL.value:
       local.run_local(experiment)
     else:
       local.launch(experiment, flags.FLAGS.lp_launch_type)
-  except (ValueError, FileNotFoundError) as e:
+  except (OSError, ValueError) as e:
     if flags.FLAGS.pdb_post_mortem:
       raise  # To the debugger.
     sys.exit(f'error: {e}')

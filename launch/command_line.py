@@ -82,8 +82,8 @@ def run(main: Callable[[experiment_config.ExperimentConfig], None],
 
   Args:
     main: launches the experiment that the flags describe, or with `--dry_run`
-      prints what it would launch. A `ValueError`, `FileNotFoundError` or
-      `LaunchError` ends the process with code 1 and the message alone.
+      prints what it would launch. A `ValueError`, `OSError` or `LaunchError`
+      ends the process with code 1 and the message alone.
     library_flags: flags of libraries that `--help` shows, too.
   """
   _define(flags.FLAGS)
@@ -97,7 +97,7 @@ def run(main: Callable[[experiment_config.ExperimentConfig], None],
       sys.exit(f'error: {" ".join(argv[1:])!r}: only flags are taken.')
     try:
       main(make_experiment())
-    except (ValueError, FileNotFoundError, LaunchError) as e:
+    except (OSError, ValueError, LaunchError) as e:
       sys.exit(f'error: {e}')
 
   def names(module):
