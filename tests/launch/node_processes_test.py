@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import subprocess
 import sys
 import time
 
@@ -74,12 +75,18 @@ class Node:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _run(**nodes):
-  """Runs a program of one node per group; returns why it failed."""
+def make_program(**nodes):
+  """Returns a program of one node per group."""
   program = lp.Program('test')
   for group, arguments in nodes.items():
     with program.group(group):
       program.add_node(lp.PyClassNode(Node, *arguments))
+  return program
+
+
+def _run(**nodes):
+  """Runs a program of one node per group; returns why it failed."""
+  program = make_program(**nodes)
   with temporary.folder() as folder:
     return node_processes.run(
         program, node_processes.prepared(local.resources(), folder))
@@ -131,3 +138,22 @@ def test_nodes_without_progress_are_ended(capfd, monkeypatch):
     ('abort', 'was killed by SIGABRT; it printed last: no such device')])
 def test_a_failed_node_is_named_with_its_cause(what, cause):
   assert _run(data=(what,), learner=('wait',)) == f'the node data/0 {cause}'
+
+
+_THREADS = '''
+from absl import flags
+from acme_msg.launch import node_threads
+import node_processes_test
+
+flags.FLAGS(['test', '--lp_termination_notice_secs=-1'])
+print(node_threads.run(node_processes_test.make_program(
+    data=('fail',), learner=('wait',))))
+'''
+
+
+def test_a_failed_thread_is_named_with_its_cause():
+  done = subprocess.run(
+      [sys.executable, '-c', _THREADS], check=True, capture_output=True,
+      text=True, timeout=600)
+  assert done.stdout.endswith(
+      'the node data/0 failed: ValueError: this node is broken\n')
