@@ -30,7 +30,7 @@ def canary(tmp_path, monkeypatch):
   (tmp_path / 'canary.py').write_text('')
   monkeypatch.syspath_prepend(str(tmp_path))
   yield
-  assert 'canary' not in sys.modules
+  assert sys.modules.pop('canary', None) is None
 
 
 class _Executes:
