@@ -10,6 +10,8 @@ from acme.agents.jax import actors
 from acme.jax import variable_utils
 import jax
 
+from . import parallel
+
 
 def make_actor(
     random_key: jax.Array,
@@ -38,7 +40,7 @@ def make_actor(
   client = variable_utils.VariableClient(
       variable_source, list(variables), device='cpu')
   return actors.GenericActor(
-      _make_core(policy), random_key, client, adder=adder,
+      _make_core(policy), parallel.raw_key(random_key), client, adder=adder,
       per_episode_update=True)
 
 

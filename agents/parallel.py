@@ -12,6 +12,7 @@ import zlib
 
 import jax
 from jax.experimental import multihost_utils
+import jax.numpy as jnp
 import numpy as np
 
 from . import sharding
@@ -61,6 +62,25 @@ def split_sharding(devices: Sequence[Any]) -> jax.sharding.NamedSharding:
   return jax.sharding.NamedSharding(
       jax.sharding.Mesh(np.asarray(devices), (sharding.AXIS,)),
       jax.sharding.PartitionSpec(sharding.AXIS))
+
+
+def raw_key(key: Any) -> jax.Array:
+  """Returns a random key as plain numbers, such as a state holds.
+
+  Args:
+    key: from `jax.random.PRNGKey` or from `jax.random.key`.
+
+  Raises:
+    ValueError: if it is of another kind than JAX's default.
+  """
+  if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+    return key
+  found, default = map(jax.random.key_impl, (key, jax.random.key(0)))
+  if found != default:
+    raise ValueError(
+        f'The random key is of the kind {found}, but JAX draws with {default}; '
+        "use jax.random.key(seed), or change JAX's jax_default_prng_impl.")
+  return jax.random.key_data(key)
 
 
 class ParallelMap:

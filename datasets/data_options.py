@@ -18,6 +18,9 @@ _SPLIT = re.compile(rf'\[{_BOUND}:{_BOUND}\]')
 # Of an n-step return; the time to make transitions grows with it.
 _MOST_STEPS = 1000
 
+# More episodes than any dataset has; a multiple of 100.
+_MAX_EPISODES = 10**18
+
 
 @dataclasses.dataclass(frozen=True)
 class DataOptions:
@@ -49,7 +52,9 @@ class DataOptions:
   def __post_init__(self):
     rewards.resolve(self.reward_transform, '')
     if self.split is not None:
-      _split_range(self.split, 0)
+      start, stop = _split_range(self.split, _MAX_EPISODES)
+      if start >= stop:
+        raise ValueError(f'split={self.split!r} holds no episode.')
     if self.num_episodes is not None and self.num_episodes < 1:
       raise ValueError(
           f'num_episodes={self.num_episodes}: it must be at least 1, or None '

@@ -47,7 +47,7 @@ def make_agent(options: Any) -> Agent:
 
 
 def to_json(config: Any) -> Mapping[str, Any]:
-  """Returns an agent's options as JSON values, without execution options."""
+  """Returns the options that decide results, as JSON values."""
   return {name: list(value) if isinstance(value, tuple) else value
           for name, value in dataclasses.asdict(config).items()
-          if name not in option_checks.EXECUTION}
+          if name not in (*option_checks.EXECUTION, 'allow_optimism')}

@@ -108,6 +108,14 @@ def make_experiment() -> experiment_config.ExperimentConfig:
       are invalid.
     FileNotFoundError: if the dataset does not exist.
   """
+  for flag in (_TASK_NAME, _DATASET):
+    if flag.value == '':
+      raise ValueError(f'--{flag.name} is empty; give a name or remove it.')
+  if _DATASET_GOAL.value is not None and _DATASET.value is None:
+    raise ValueError(
+        f'--dataset_goal={",".join(_DATASET_GOAL.value)} has no effect without '
+        '--dataset; remove it.')
+  stream = experiment_config.StreamConfig(_SHUFFLE_BUFFER.value)
   gin_options.parse(_GIN_CONFIGS.value, _GIN_BINDINGS.value)
   return settings.make_experiment(
       settings.AgentConfig(
@@ -122,8 +130,7 @@ def make_experiment() -> experiment_config.ExperimentConfig:
               _REWARD_TRANSFORM.value, _SPLIT.value, _NUM_EPISODES.value,
               _TOP_FRACTION.value, _N_STEP.value),
           _NORMALIZE_OBSERVATIONS.value,
-          (experiment_config.StreamConfig(_SHUFFLE_BUFFER.value)
-           if _DATA_MODE.value == 'stream' else None)),
+          stream if _DATA_MODE.value == 'stream' else None),
       seed=_SEED.value,
       root_dir=_ROOT_DIR.value,
       num_evaluators=_NUM_EVALUATORS.value)

@@ -1,13 +1,16 @@
-"""Options of the algorithms, read from gin files and gin bindings."""
+"""Options of the algorithms, read from gin files and gin bindings.
+
+Gin files are data here: they bind literals and macros, and include other files.
+Whatever would import modules or refer to functions is refused.
+"""
 
 import functools
-import logging
 import os
-import re
-import typing
-from typing import Any, Mapping, Sequence, Union
+import tokenize
+from typing import Any, Mapping, Sequence, Tuple
 
 import gin
+from gin import config_parser
 
 from . import algorithms
 
@@ -16,21 +19,20 @@ RECIPES = os.path.join(os.path.dirname(__file__), 'recipes')
 # Options of the reference implementation that MSG itself does not need.
 _REFUSED = {
     'use_img_encoder', 'img_encoder_params_ckpt_path', 'img_encoder_fn'}
+# Far more than any file of options has.
+_MAX_BYTES = 1_000_000
+_GIN_WHERE = '\n  In '
 
 
 @functools.cache
 def _register():
-  """Tells gin the options' classes and the folder of recipes, once.
+  """Tells gin the options' classes, once.
 
   Command lines and gin files write `ALGORITHM.config.CLASS.FIELD = VALUE`, as
   in the reference implementation.
   """
   for algorithm, options in algorithms.OPTIONS.items():
     gin.external_configurable(options, module=f'{algorithm}.config')
-  gin.add_config_file_search_path(RECIPES)
-  # Gin logs an error for each folder without the wanted file.
-  logging.getLogger().addFilter(
-      lambda record: record.module != 'resource_reader')
 
 
 def parse(config_files: Sequence[str], bindings: Sequence[str]) -> None:
@@ -41,78 +43,145 @@ def parse(config_files: Sequence[str], bindings: Sequence[str]) -> None:
     bindings: such as 'msg.config.MSGConfig.beta=-8'.
 
   Raises:
-    ValueError: naming the binding or file, if it names no parameter, is not
-      Python, or does not exist.
+    ValueError: naming the binding, or file and line, if it names no parameter,
+      is no literal or macro, or does not exist.
   """
   _register()
   gin.clear_config()
+  reader = _Reader()
   for path in config_files:
-    try:
-      gin.parse_config_file(path, skip_unknown=False)
-    except OSError as e:
-      raise ValueError(
-          f'--gin_configs={path!r}: {e}\nThe recipes are '
-          f'{", ".join(sorted(os.listdir(RECIPES)))}.') from e
-    except (ValueError, SyntaxError) as e:
-      raise ValueError(f'--gin_configs={path!r}: {e}') from e
+    reader.read_file(path, f'--gin_configs={path!r}')
   for binding in bindings:
-    name = binding.split('=')[0].strip().rsplit('.', 1)[-1]
-    if name in _REFUSED:
-      raise ValueError(
-          f'--gin_bindings={binding!r}: image encoders are not supported; '
-          'remove the binding.')
+    shown = binding if len(binding) < 200 else binding[:200] + '...'
+    if not binding.strip():
+      raise ValueError(f'--gin_bindings={shown!r} is empty; remove it.')
+    reader.read(binding, f'--gin_bindings={shown!r}')
+  reader.check_macros()
+
+
+class _Reader(gin.config.ParserDelegate):
+  """Reads gin's statements with gin's own parser, and binds their values."""
+
+  def __init__(self):
+    super().__init__()
+    self._defined, self._used = set(), set()
+
+  def configurable_reference(self, scoped_selector, evaluate):
+    raise ValueError(
+        f'@{scoped_selector} refers to code; a value is a literal, or a macro '
+        'such as %size.')
+
+  def macro(self, name):
+    self._used.add(name)
+    return super().macro(name)
+
+  def read(self, text: str, where: str, files: Tuple[str, ...] = ()) -> None:
+    """Binds what a text says.
+
+    Args:
+      text: gin's statements.
+      where: what the text is, for errors.
+      files: the file of the text, after those that include it.
+
+    Raises:
+      ValueError: as `parse`.
+    """
+    line = 1
+    at = lambda: f'{where}, line {line}' if files else where
     try:
-      gin.parse_config(binding, skip_unknown=False)
-    except (OSError, ValueError, SyntaxError) as e:
-      raise ValueError(f'--gin_bindings={binding!r}: {e}') from e
-  _check_all_read()
+      parser = config_parser.ConfigParser(text, self)
+      while True:
+        line = parser.current_token.start[0]
+        statement = parser.parse_statement()
+        if statement is None:
+          return
+        line = statement.location.line_num
+        self._run(statement, at(), files)
+    except SyntaxError as e:
+      line = e.lineno or line
+      raise ValueError(f'{at()}: {e.msg}') from e
+    except tokenize.TokenError as e:
+      raise ValueError(f'{at()}: {e.args[0]}') from e
+    except RecursionError as e:
+      raise ValueError(f'{at()}: it is nested too deeply.') from e
+    except ValueError as e:
+      if str(e).startswith(where):
+        raise
+      # Gin adds lines that say where.
+      raise ValueError(f'{at()}: {str(e).split(_GIN_WHERE)[0]}') from e
 
+  def read_file(self, path: str, where: str, files: Tuple[str, ...] = ()):
+    """Binds what a file says; arguments are those of `read`."""
+    found = next(filter(os.path.exists, (path, os.path.join(RECIPES, path))),
+                 None) if '\0' not in path else None
+    if found is None:
+      raise ValueError(
+          f'{where}: there is no file {path!r}. The recipes are '
+          f'{", ".join(sorted(os.listdir(RECIPES)))}.')
+    found = os.path.realpath(found)
+    if found in files:
+      raise ValueError(f'{where}: {path!r} includes itself.')
+    try:
+      if not os.path.isfile(found):
+        raise ValueError('it is not a file.')
+      if os.path.getsize(found) > _MAX_BYTES:
+        raise ValueError(f'it has more than {_MAX_BYTES:,} bytes.')
+      with open(found, encoding='utf-8') as f:
+        text = f.read(_MAX_BYTES)
+    except (OSError, ValueError) as e:
+      raise ValueError(f'{where}: {path!r} cannot be read: {e}') from e
+    self.read(text, where if not files else f'{where}: {path!r}',
+              (*files, found))
 
-def _check_all_read():
-  """Refuses scopes and unused macros, which gin accepts silently."""
-  text = gin.config_str()
-  names = set(re.findall(r'^([\w./]+) = ', text, re.MULTILINE))
-  macros = {name for name in names if not set('./').intersection(name)}
-  used = set(re.findall(r'%([\w.]+)', text))
-  unread = {name for name in names if '/' in name} | (macros - used)
-  if unread:
-    raise ValueError(
-        f'The gin bindings of {sorted(unread)} name no parameter that is read; '
-        'write them like msg.config.MSGConfig.beta=-8.')
-  if used - macros:
-    raise ValueError(
-        f'The gin macros {sorted(used - macros)} are used but not defined.')
+  def _run(self, statement: Any, where: str, files: Tuple[str, ...]) -> None:
+    """Runs one of gin's statements."""
+    if isinstance(statement, config_parser.ImportStatement):
+      raise ValueError(
+          f'import of {statement.module!r}: gin files are data and import '
+          'nothing; remove the line.')
+    if isinstance(statement, config_parser.IncludeStatement):
+      self.read_file(statement.filename, where, files)
+      return
+    if statement.scope:
+      raise ValueError(
+          f'the scope {statement.scope!r} is not read; write bindings like '
+          'msg.config.MSGConfig.beta=-8.')
+    if isinstance(statement, config_parser.BlockDeclaration):
+      return  # Its bindings follow.
+    if statement.arg_name in _REFUSED:
+      raise ValueError(
+          'image encoders are not supported; remove the binding.')
+    if not statement.arg_name:
+      self._defined.add(statement.selector)
+      gin.bind_parameter(
+          (statement.selector, 'gin.macro', 'value'), statement.value)
+      return
+    gin.bind_parameter(
+        ('', statement.selector, statement.arg_name), statement.value)
+
+  def check_macros(self) -> None:
+    """Refuses macros without use or definition, which gin accepts silently."""
+    unread = self._defined - self._used
+    if unread:
+      raise ValueError(
+          f'The gin bindings of {sorted(unread)} name no parameter that is '
+          'read; write them like msg.config.MSGConfig.beta=-8.')
+    if self._used - self._defined:
+      raise ValueError(f'The gin macros {sorted(self._used - self._defined)} '
+                       'are used but not defined.')
 
 
 def bound(algorithm: str) -> Mapping[str, Any]:
   """Returns the options of one of `algorithms.OPTIONS` that gin has bound.
 
   Raises:
-    ValueError: if a value has not the type of its option.
+    ValueError: if macros refer to each other in a circle.
   """
   _register()
   options = algorithms.OPTIONS[algorithm]
-  name = f'{algorithm}.config.{options.__name__}'
-  values = gin.get_bindings(name)
-  hints = typing.get_type_hints(options)
-  for field, value in values.items():
-    if not _fits(value, hints[field]):
-      hint = hints[field]
-      hint = hint.__name__ if isinstance(hint, type) else hint
-      raise ValueError(
-          f'The gin binding {name}.{field}={value!r} is not of the type '
-          f'{hint}.')
-  return values
-
-
-def _fits(value: Any, hint: Any) -> bool:
-  """Returns whether a value has the type that an option is annotated with."""
-  kinds = typing.get_args(hint)
-  if typing.get_origin(hint) is Union:
-    return any(_fits(value, kind) for kind in kinds)
-  if kinds:
-    return (isinstance(value, (tuple, list)) and
-            all(_fits(item, kinds[0]) for item in value))
-  if isinstance(value, bool):
-    return hint is bool
-  return isinstance(value, (int, float) if hint is float else hint)
+  try:
+    return gin.get_bindings(f'{algorithm}.config.{options.__name__}')
+  except RecursionError as e:
+    raise ValueError(
+        'A gin macro of the bindings refers to itself, perhaps through others.'
+    ) from e

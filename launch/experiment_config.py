@@ -13,10 +13,21 @@ import numpy as np
 from ..datasets import delivery
 
 
+# Learners count gradient steps in int32.
+_MAX_INT = 2**31 - 1
+# Far more than anybody runs; a typing error of some zeros is found.
+_LIMITS = {'episodes_per_eval': 1_000_000, 'num_evaluators': 1_000,
+           'num_learner_hosts': 10_000}
+
+
 def _check_positive(**values: Any) -> None:
   for name, value in values.items():
-    if not isinstance(value, numbers.Integral) or value < 1:
+    if (not isinstance(value, numbers.Integral) or isinstance(value, bool)
+        or value < 1):
       raise ValueError(f'{name} must be a positive integer, not {value!r}.')
+    limit = _LIMITS.get(name, _MAX_INT)
+    if value > limit:
+      raise ValueError(f'{name} must be at most {limit:,}, not {value:,}.')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,11 +122,19 @@ class ExperimentConfig:
   def __post_init__(self):
     if not self.root_dir:
       raise ValueError('root_dir is empty: name the directory of the run.')
+    if '\0' in self.root_dir:
+      raise ValueError(f'root_dir={self.root_dir!r} holds a NUL character.')
     object.__setattr__(  # The dataclass is frozen.
         self, 'root_dir', os.path.abspath(os.path.expanduser(self.root_dir)))
     _check_positive(**{name: getattr(self, name) for name in (
         'num_steps', 'num_sgd_steps_per_step', 'eval_every_steps',
         'episodes_per_eval', 'num_evaluators', 'num_learner_hosts')})
+    if self.gradient_steps(self.num_steps) > _MAX_INT:
+      raise ValueError(
+          f'num_steps={self.num_steps:,} of num_sgd_steps_per_step='
+          f'{self.num_sgd_steps_per_step:,} gradient steps are '
+          f'{self.gradient_steps(self.num_steps):,}, but at most {_MAX_INT:,} '
+          'are counted; use fewer.')
     if self.checkpoint_every_steps is not None:
       _check_positive(checkpoint_every_steps=self.checkpoint_every_steps)
     if self.stream is not None and self.transitions_per_step is None:

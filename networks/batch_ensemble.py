@@ -101,4 +101,6 @@ def make_batch_ensemble(
       shard_over='members',
       member_batches='split' if batch_split else 'same',
       independent_samples=True,
+      # Members that split the batch have features of their own rows only.
+      representation=None if batch_split else 'per_member',
       min_log_alpha=_MIN_LOG_ALPHA)

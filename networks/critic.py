@@ -6,7 +6,7 @@ observation, `A` action, `K` heads per member (2 with double Q-learning, else
 """
 
 import dataclasses
-from typing import Any, Callable, NamedTuple, Optional
+from typing import Any, Callable, Mapping, NamedTuple, Optional
 
 import jax
 import jax.numpy as jnp
@@ -67,6 +67,8 @@ class CriticEnsemble:
       if there are none.
     min_log_alpha: lower bound of the logarithm of the entropy temperature that
       the policy adapts with these critics; None is no bound.
+    made_with: the options that `factory.make_critic` has made them with, which
+      must be those of the agent; None for other critics.
   """
   num_members: int
   init: Callable[[jax.Array], Params]
@@ -78,6 +80,8 @@ class CriticEnsemble:
   loss_reduction: str = 'mean'
   representation: Optional[str] = None
   min_log_alpha: Optional[float] = None
+  made_with: Optional[Mapping[str, Any]] = dataclasses.field(
+      default=None, compare=False)
 
 
 def with_heads(single: CriticEnsemble, num_heads: int) -> CriticEnsemble:

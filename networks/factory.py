@@ -1,5 +1,6 @@
 """Makes policies and critic ensembles by name."""
 
+import dataclasses
 from typing import Any, Dict, NamedTuple, Sequence
 
 from . import batch_ensemble
@@ -98,7 +99,22 @@ def make_critic(
   else:
     raise ValueError(f'ensemble_method={ensemble_method!r} is not one of '
                      f'{ENSEMBLE_METHODS}.')
-  return critic.with_heads(single, 2 if use_double_q else 1)
+  made_with: Dict[str, Any] = dict(
+      ensemble_method=ensemble_method, ensemble_size=ensemble_size,
+      use_double_q=use_double_q, networks_init_type=networks_init_type,
+      critic_init_scale=critic_init_scale)
+  if ensemble_method == 'tree_deep_ensembles':
+    made_with.update(tree_branching=tree_branching, tree_depth=tree_depth,
+                     tree_width=tree_width)
+  else:
+    made_with['critic_network_hidden_sizes'] = tuple(hidden_sizes)
+  if ensemble_method == 'mimo':
+    made_with.update(mimo_using_obs_tile=mimo_using_obs_tile,
+                     mimo_using_act_tile=mimo_using_act_tile)
+  if ensemble_method == 'batch_ensemble':
+    made_with['batch_split'] = batch_split
+  return dataclasses.replace(
+      critic.with_heads(single, 2 if use_double_q else 1), made_with=made_with)
 
 
 def make_policy(

@@ -40,15 +40,14 @@ class BCConfig:
   resident_data: str = 'replicated'
 
   def __post_init__(self):
+    option_checks.require_fields(
+        self, policy_lr=option_checks.POSITIVE,
+        batch_size=option_checks.count(1),
+        num_sgd_steps_per_step=option_checks.count(1))
     option_checks.require_choice(self, 'loss', ('mle', 'mse'))
     option_checks.require_choice(self, 'eval_mode', (None, 'mode', 'sample'))
     option_checks.require_choice(
         self, 'networks_init_type', networks.INIT_TYPES)
-    option_checks.require_execution(self)
-    option_checks.require_positive(self, 'policy_lr')
-    option_checks.require_counts(
-        self, 1, 'batch_size', 'num_sgd_steps_per_step')
-    option_checks.require_hidden_sizes(self, 'actor_network_hidden_sizes')
 
   @property
   def evaluation_mode(self) -> str:

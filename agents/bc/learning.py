@@ -34,7 +34,8 @@ class BCLearner(offline_learner.OfflineLearner):
     optimizer = optax.adam(config.policy_lr)
     shard = sharding.divide_batch(config.batch_size, devices.num_devices)
     state = jax.jit(
-        lambda key: update.init_state(key, policy, optimizer))(random_key)
+        lambda key: update.init_state(key, policy, optimizer))(
+            parallel.raw_key(random_key))
     super().__init__(
         scanned_program.Program(
             update.make_update_step(policy, config, optimizer, shard),

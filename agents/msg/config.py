@@ -4,6 +4,7 @@ import dataclasses
 from typing import Optional, Sequence, Tuple
 
 from . import config_checks
+from .. import option_checks
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +38,7 @@ class MSGConfig:
     batch_split: whether batch-ensemble members see B/N rows each, else B.
     beta: coefficient of the ensemble's standard deviation in the policy's
       objective, sign included: negative is pessimistic.
+    allow_optimism: whether `beta` may be positive.
     std_ddof: delta degrees of freedom of that standard deviation.
     td_target_method: 'independent' (MSG), 'shared_mean', 'shared_min' or
       'shared_lcb'; see `losses.shared_td_target`.
@@ -109,6 +111,7 @@ class MSGConfig:
 
   # Policy's objective and critics' targets.
   beta: float = -1.0
+  allow_optimism: bool = False
   std_ddof: int = 0
   td_target_method: str = 'independent'
   rem_mode: bool = False
@@ -187,6 +190,7 @@ class BatchEnsembleMSGConfig:
   use_double_q: bool = True
   ensemble_size: int = 16
   beta: float = -1.0
+  allow_optimism: bool = False
   behavior_regularization_type: str = 'none'
   behavior_regularization_alpha: float = 1.0
   num_bc_iters: int = 50_000
@@ -203,7 +207,8 @@ class BatchEnsembleMSGConfig:
   resident_data: str = 'replicated'
 
   def __post_init__(self):
-    self.to_msg_config()  # Checks the options.
+    option_checks.require_fields(self, **config_checks.RANGES)
+    self.to_msg_config()  # Checks their combinations.
 
   def to_msg_config(self) -> MSGConfig:
     """Returns the same options as an `MSGConfig`."""

@@ -1,16 +1,46 @@
 """Checks of option values and of combinations of options."""
 
+import dataclasses
 import math
+from typing import Any, Callable, NamedTuple, Sequence
+import warnings
 
 from .. import option_checks
 from ... import networks
 
 TD_TARGET_METHODS = ('independent', 'shared_mean', 'shared_min', 'shared_lcb')
 REGULARIZATION_TYPES = ('none', 'v1', 'v1_prime', 'v2', 'v3', 'cql')
+# Memory of the critics' training state, over all devices.
+_MAX_TERABYTES = 100
 EVAL_MODES = ('sample', 'mode', 'q_filter')
 
 
+RANGES = dict(
+    policy_lr=option_checks.POSITIVE,
+    q_lr=option_checks.POSITIVE,
+    alpha_lr=option_checks.POSITIVE,
+    pretrain_temp=option_checks.POSITIVE,
+    critic_init_scale=option_checks.POSITIVE,
+    reward_scale=option_checks.POSITIVE,
+    behavior_regularization_alpha=option_checks.NOT_NEGATIVE,
+    entropy_coefficient=option_checks.NOT_NEGATIVE,
+    discount=option_checks.FRACTION,
+    tau=option_checks.RATE,
+    ensemble_size=option_checks.MEMBERS,
+    tree_branching=option_checks.MEMBERS,
+    tree_depth=option_checks.count(1, 16),
+    tree_width=option_checks.MEMBERS,
+    batch_size=option_checks.count(1),
+    num_sgd_steps_per_step=option_checks.count(1),
+    num_cql_actions=option_checks.count(1, 10_000),
+    num_eval_samples=option_checks.count(1, 1_000_000),
+    num_bc_iters=option_checks.count(0),
+    num_q_repr_pretrain_iters=option_checks.count(0),
+    target_update_period=option_checks.count(1))
+
+
 def _validate_ranges(config):
+  option_checks.require_fields(config, **RANGES)
   option_checks.require(
       config.behavior_regularization_type != 'spec_norm',
       "behavior_regularization_type='spec_norm' is not part of MSG; use one of "
@@ -32,25 +62,36 @@ def _validate_ranges(config):
       config, 'networks_init_type', networks.INIT_TYPES)
   option_checks.require_choice(config, 'eval_mode', (None,) + EVAL_MODES)
   option_checks.require_choice(config, 'std_ddof', (0, 1))
-  option_checks.require_execution(config)
-  option_checks.require_positive(
-      config, 'policy_lr', 'q_lr', 'alpha_lr', 'pretrain_temp',
-      'critic_init_scale', 'reward_scale')
-  option_checks.require_counts(
-      config, 1, 'batch_size', 'num_sgd_steps_per_step', 'ensemble_size',
-      'num_cql_actions', 'num_eval_samples', 'tree_branching', 'tree_depth',
-      'tree_width')
-  option_checks.require_counts(
-      config, 0, 'num_bc_iters', 'num_q_repr_pretrain_iters')
-  option_checks.require_not_negative(config, 'behavior_regularization_alpha')
-  option_checks.require(0 <= config.discount <= 1,
-                        f'discount={config.discount} is not in [0, 1].')
-  option_checks.require(0 < config.tau <= 1,
-                        f'tau={config.tau} is not in (0, 1].')
-  option_checks.require(math.isfinite(config.beta),
-                        f'beta={config.beta} must be a finite number.')
-  option_checks.require_hidden_sizes(
-      config, 'actor_network_hidden_sizes', 'critic_network_hidden_sizes')
+  option_checks.require(
+      config.beta <= 0 or config.allow_optimism,
+      f'beta={config.beta} is positive: the policy would prefer actions that '
+      'the critics disagree on. Use a negative beta, or set '
+      'allow_optimism=True.')
+  steps = config.num_bc_iters + config.num_q_repr_pretrain_iters
+  option_checks.require(
+      steps <= option_checks.MAX_INT,
+      f'num_bc_iters={config.num_bc_iters} and num_q_repr_pretrain_iters='
+      f'{config.num_q_repr_pretrain_iters} are {steps:,} gradient steps '
+      f'together; at most {option_checks.MAX_INT:,} are counted.')
+  if config.ensemble_method == 'tree_deep_ensembles':
+    weights = config.ensemble_size * config.tree_width**2
+  else:
+    sizes = config.critic_network_hidden_sizes
+    members = (1 if config.ensemble_method in ('mimo', 'multi_head')
+               else config.ensemble_size)
+    weights = members * sum(map(math.prod, zip(sizes, sizes[1:])))
+  # Parameters, targets and Adam's two moments.
+  terabytes = 16e-12 * weights * (1 + config.use_double_q)
+  option_checks.require(
+      terabytes < _MAX_TERABYTES,
+      f'ensemble_size={config.ensemble_size}: critics of these sizes need '
+      f'{terabytes:,.0f} TB in all; use fewer or smaller ones.')
+  rows = config.batch_size * config.num_sgd_steps_per_step
+  option_checks.require(
+      rows <= option_checks.MAX_INT,
+      f'batch_size={config.batch_size} times num_sgd_steps_per_step='
+      f'{config.num_sgd_steps_per_step} are {rows:,} transitions in each '
+      f'learner step; at most {option_checks.MAX_INT:,} are possible.')
 
 
 def _validate_variant(config):
@@ -78,6 +119,11 @@ def _validate_variant(config):
       not config.critic_random_init or method == 'deep_ensembles',
       'critic_random_init draws an initialiser for each separate network, which'
       f" {method!r} does not have; use ensemble_method='deep_ensembles'.")
+  option_checks.require(
+      not shuffled or config.batch_size >= 4,
+      f'batch_size={config.batch_size}: MIMO with both tiles shuffles half of '
+      'the rows for each member, which needs at least 4 rows. Use a larger '
+      'batch_size.')
   if split:
     option_checks.require(
         config.batch_size % config.ensemble_size == 0,
@@ -111,13 +157,14 @@ def _validate_combinations(config):
   sass = [name for name in ('use_sass', 'num_q_repr_pretrain_iters')
           if getattr(config, name)]
   no_sass = (
-      config.ensemble_method == 'batch_ensemble' or
+      config.ensemble_method == 'batch_ensemble' and config.batch_split or
       config.mimo_using_obs_tile or config.mimo_using_act_tile)
   option_checks.require(
       not (sass and no_sass),
-      f'{" and ".join(sass)}: SASS needs features of single (s, a) pairs, '
-      f'which {config.ensemble_method!r} (with tiles) does not have; use '
-      "'deep_ensembles', 'tree_deep_ensembles' or 'multi_head'.")
+      f'{" and ".join(sass)}: SASS needs features of all (s, a) pairs of the '
+      f'batch, which {config.ensemble_method!r} (with tiles, or with '
+      "batch_split=True) does not have; use 'deep_ensembles', "
+      "'tree_deep_ensembles', 'multi_head' or batch_split=False.")
   option_checks.require(
       not (config.perform_sarsa_q_eval and
            config.behavior_regularization_type != 'none'),
@@ -133,13 +180,11 @@ def _validate_combinations(config):
         f'entropy_coefficient={config.entropy_coefficient} fixes the '
         f'coefficient and target_entropy={config.target_entropy} adapts it; '
         'remove one.')
-    option_checks.require_not_negative(config, 'entropy_coefficient')
   option_checks.require(
       config.use_entropy_regularization or config.target_entropy is None,
       f'target_entropy={config.target_entropy} has no effect with '
       'use_entropy_regularization=False; remove one.')
   if config.target_update_period is not None:
-    option_checks.require_counts(config, 1, 'target_update_period')
     option_checks.require(
         not config.use_ema_target_critic_params,
         f'target_update_period={config.target_update_period} needs '
@@ -151,11 +196,81 @@ def _validate_combinations(config):
       'remove one.')
 
 
+class _Unread(NamedTuple):
+  """Options that a combination of others does not read.
+
+  Attributes:
+    options: their names.
+    because: the combination.
+    holds: whether a config has this combination.
+  """
+  options: Sequence[str]
+  because: str
+  holds: Callable[[Any], bool]
+
+
+_UNREAD = (
+    _Unread(('critic_network_hidden_sizes',),
+            "ensemble_method='tree_deep_ensembles', which has tree_width",
+            lambda c: c.ensemble_method == 'tree_deep_ensembles'),
+    _Unread(('tree_branching', 'tree_depth', 'tree_width'),
+            "an ensemble_method that is not 'tree_deep_ensembles'",
+            lambda c: c.ensemble_method != 'tree_deep_ensembles'),
+    _Unread(('batch_split',), "an ensemble_method that is not 'batch_ensemble'",
+            lambda c: c.ensemble_method != 'batch_ensemble'),
+    _Unread(('beta',), "td_target_method='shared_min' or 'shared_mean'",
+            lambda c: c.td_target_method in ('shared_min', 'shared_mean')
+            and c.evaluation_mode != 'q_filter'),
+    _Unread(('tau',), 'use_ema_target_critic_params=False',
+            lambda c: not c.use_ema_target_critic_params),
+    _Unread(('num_bc_iters', 'policy_lr', 'alpha_lr',
+             'entropy_coefficient', 'target_entropy'),
+            'perform_sarsa_q_eval=True, which trains no policy',
+            lambda c: c.perform_sarsa_q_eval),
+    _Unread(('alpha_lr',), 'a temperature that does not adapt',
+            lambda c: not c.use_entropy_regularization
+            or c.entropy_coefficient is not None),
+    _Unread(('behavior_regularization_alpha',),
+            "behavior_regularization_type='none'",
+            lambda c: c.behavior_regularization_type == 'none'),
+    _Unread(('num_cql_actions',),
+            "a behavior_regularization_type that is not 'cql'",
+            lambda c: c.behavior_regularization_type != 'cql'),
+    _Unread(('pretrain_temp',),
+            'neither use_sass nor num_q_repr_pretrain_iters',
+            lambda c: not (c.use_sass or c.num_q_repr_pretrain_iters)),
+    _Unread(('num_eval_samples',), "an eval_mode that is not 'q_filter'",
+            lambda c: c.evaluation_mode != 'q_filter'),
+)
+
+
+def _warn_of_unread(config):
+  """Warns of options that are set and have no effect.
+
+  They are not refused, because command lines of the reference implementation
+  set them, too.
+  """
+  defaults = {f.name: f.default for f in dataclasses.fields(config)}
+  for options, because, holds in _UNREAD:
+    for name in options if holds(config) else ():
+      if getattr(config, name) != defaults[name]:
+        warnings.warn(f'{name}={getattr(config, name)!r} has no effect with '
+                      f'{because}.', stacklevel=5)
+
+
 def validate(config):
-  """Checks an `MSGConfig`; raises ValueError naming options and values."""
+  """Checks an `MSGConfig`.
+
+  Args:
+    config: the options. NumPy's numbers become Python's, lists become tuples.
+
+  Raises:
+    ValueError: naming options and values.
+  """
   _validate_ranges(config)
   _validate_variant(config)
   _validate_combinations(config)
+  _warn_of_unread(config)
 
 
 def validate_critic(config, critic: networks.CriticEnsemble):
@@ -169,6 +284,12 @@ def validate_critic(config, critic: networks.CriticEnsemble):
     ValueError: if they contradict each other; the message names the option and
       the critics' attribute.
   """
+  for name, value in (critic.made_with or {}).items():
+    wanted = getattr(config, name)
+    option_checks.require(
+        value == wanted,
+        f'{name}={wanted!r}, but the critics were made with {name}={value!r}; '
+        'make them from the same config.')
   option_checks.require(
       config.ensemble_size == critic.num_members,
       f'ensemble_size={config.ensemble_size}, but the critics have num_members='

@@ -61,7 +61,7 @@ class CriticStep:
     def loss(params):
       contrast = self._sass(
           params, state.target_critic_params, transition, key)
-      return jnp.sum(contrast.loss), contrast
+      return self._total(contrast.loss), contrast
     gradient, contrast = jax.grad(loss, has_aux=True)(state.critic_params)
     params, opt_state = self._apply_gradient(state, gradient)
     return state._replace(
@@ -102,7 +102,7 @@ class CriticStep:
     if config.use_sass:
       contrast = self._sass(
           params, state.target_critic_params, transition, sass_key)
-      total += jnp.sum(contrast.loss)
+      total += self._total(contrast.loss)
       metrics = metrics_lib.merge(metrics, metrics_lib.step_metrics(
           1., scalars={'sass_loss': self._mean(contrast.loss),
                        'sass_acc': self._mean(contrast.accuracy)}))
@@ -161,6 +161,13 @@ class CriticStep:
     return jax.vmap(lambda left, right: losses.sass_loss(
         left, right, self._config.pretrain_temp, joint))(
             features, next_features)
+
+  def _total(self, losses):
+    """Combines results of `_sass` as the members' other losses (3.3)."""
+    if (self._critic.representation == 'joint'
+        or self._critic.loss_reduction == 'sum'):
+      return jnp.sum(losses)
+    return jnp.sum(losses) / self._shard.num_members
 
   def _mean(self, values):
     """Averages results of `_sass` over members."""

@@ -57,7 +57,8 @@ class MSGLearner(offline_learner.OfflineLearner):
     shard = sharding.make_shard(
         networks.critic, config.batch_size, devices.num_devices)
     state = jax.jit(
-        lambda key: msg_state.init_state(key, networks, optimizers))(random_key)
+        lambda key: msg_state.init_state(key, networks, optimizers))(
+            parallel.raw_key(random_key))
     super().__init__(
         scanned_program.Program(
             update.make_update_step(networks, config, optimizers, shard),

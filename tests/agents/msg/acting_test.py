@@ -52,7 +52,7 @@ def test_sample_and_mode():
 @pytest.mark.parametrize('options', [
     dict(use_double_q=True, beta=-3.),
     dict(tiny.MULTI_HEAD, std_ddof=1),
-    dict(tiny.MIMO, beta=2.),
+    dict(tiny.MIMO, beta=2., allow_optimism=True),
     dict(tiny.TREE),
 ], ids=['deep', 'multi_head', 'mimo', 'tree'])
 def test_q_filter_takes_the_best_candidate(options):
@@ -122,12 +122,12 @@ def test_actor_keeps_its_weights_for_a_whole_episode():
   assert max(versions[0]) < max(versions[1]) < max(versions[2])
 
 
-def test_actor_uses_a_new_key_at_each_step():
+@pytest.mark.parametrize('make_key', [jax.random.PRNGKey, jax.random.key])
+def test_actor_uses_a_new_key_at_each_step(make_key):
   def policy(params, key, observation):
     return params + jax.random.normal(key, observation.shape)
 
-  actor = feed_forward_actor.make_actor(
-      jax.random.PRNGKey(0), policy, _Source())
+  actor = feed_forward_actor.make_actor(make_key(0), policy, _Source())
   actor.observe_first(dm_env.restart(np.zeros(2, np.float32)))
   actions = [actor.select_action(np.zeros(2, np.float32)) for _ in range(3)]
   assert len({tuple(action) for action in actions}) == 3

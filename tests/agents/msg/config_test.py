@@ -2,12 +2,17 @@
 
 import dataclasses
 import re
+import typing
+from typing import Sequence
+import warnings
 
 from acme_msg import networks
 from acme_msg.agents import bc
 from acme_msg.agents import msg
 from acme_msg.agents.msg import config_checks
+import numpy as np
 import pytest
+import tiny
 
 _MIMO = dict(ensemble_method='mimo', mimo_using_obs_tile=True,
              mimo_using_act_tile=True)
@@ -16,6 +21,9 @@ _BATCH_ENSEMBLE = dict(ensemble_method='batch_ensemble')
 _COUNTS = (
     'batch_size', 'num_sgd_steps_per_step', 'ensemble_size', 'num_cql_actions',
     'num_eval_samples', 'tree_branching', 'tree_depth', 'tree_width')
+
+_CONFIGS = (msg.MSGConfig, msg.BatchEnsembleMSGConfig, msg.CQLConfig,
+            msg.SACNConfig, bc.BCConfig)
 
 # Options and fragments of the message: what was found, what it contradicts and
 # what to do.
@@ -112,6 +120,15 @@ _REFUSED = [
      ['target_update_period=5', 'use_ema_target_critic_params=False']),
     (dict(target_update_period=0, use_ema_target_critic_params=False),
      ['target_update_period=0', 'at least 1']),
+    (dict(beta=8), ['beta=8', 'positive', 'allow_optimism=True']),
+    (dict(num_bc_iters=2**31 - 1, num_q_repr_pretrain_iters=1),
+     ['num_bc_iters=2147483647', 'num_q_repr_pretrain_iters=1', '2,147,483,647'
+     ]),
+    (dict(batch_size=2**20, num_sgd_steps_per_step=2**12),
+     ['batch_size=1048576', 'num_sgd_steps_per_step=4096', 'transitions']),
+    (dict(_MIMO, batch_size=3), ['batch_size=3', 'at least 4 rows']),
+    (dict(tree_depth=10**9), ['tree_depth=1000000000', 'at most 16']),
+    (dict(ensemble_size=10**9), ['ensemble_size=1000000000', '65,536']),
     (dict(eval_with_q_filter=True, eval_mode='mode'),
      ['eval_with_q_filter=True', "eval_mode='mode'", 'remove one']),
 ]
@@ -124,6 +141,89 @@ def test_refusals_say_what_to_do(options, fragments):
     msg.MSGConfig(**options)
   for fragment in fragments:
     assert fragment in str(error.value)
+
+
+# Values that no option of a type takes, whatever its range.
+_NOT_NUMBERS = ['1', b'1', True, np.bool_(True), [1], (), {}, 1j, object()]
+_WRONG = {
+    int: [*_NOT_NUMBERS, 1., np.float32(1), 0.5, float('nan'), 2**31, -2**31,
+          2**63, None],
+    float: [*_NOT_NUMBERS, float('nan'), float('inf'), -float('inf'), 1e39,
+            -1e39, np.float32('nan'), np.float64('inf'), 10**400, None],
+    bool: ['False', 'true', '', 0, 1, 1., None, [], np.int64(1)],
+    str: ['nothing', '', 0, 1., True, None, b'mode', ['mode'], object()],
+    Sequence[int]: [(), [], 256, '256', None, (256, 0), (-1,), (True,), (2.,),
+                    ('8',), ((8,),), {8}, (2**31,), (8,) * 1000,
+                    np.asarray([8])],
+}
+
+
+@pytest.mark.parametrize('config', _CONFIGS, ids=lambda c: c.__name__)
+def test_wrong_types_and_ranges_are_refused_by_name(config):
+  count = 0
+  for name, hint in typing.get_type_hints(config).items():
+    optional = type(None) in typing.get_args(hint)
+    hint = typing.get_args(hint)[0] if optional else hint
+    for value in _WRONG[hint]:
+      if value is None and optional:
+        continue
+      with pytest.raises(ValueError, match=f'^{name}='):
+        config(**{name: value})
+      count += 1
+  assert count > 80
+
+
+@pytest.mark.parametrize('config', _CONFIGS, ids=lambda c: c.__name__)
+def test_numpy_numbers_are_accepted_and_become_pythons(config):
+  for name, hint in typing.get_type_hints(config).items():
+    default = getattr(config(), name)
+    kind = {int: np.int64, float: np.float32, bool: np.bool_}.get(hint)
+    if kind is not None:
+      found = getattr(config(**{name: kind(default)}), name)
+      assert type(found) is hint and found == pytest.approx(default)
+    elif hint == Sequence[int]:
+      found = getattr(config(**{name: [np.int64(8), 4]}), name)
+      assert found == (8, 4) and all(type(size) is int for size in found)
+  hash(config(policy_lr=np.float64(1)))
+
+
+def test_integers_for_floats_are_kept():
+  # As old runs have recorded them.
+  assert type(msg.MSGConfig(beta=-8).beta) is int
+
+
+@pytest.mark.parametrize('options, unread', [
+    (dict(), []), (dict(_TREE, ensemble_size=64, tree_width=8), []),
+    (dict(_TREE, ensemble_size=64, critic_network_hidden_sizes=(8,)),
+     ['critic_network_hidden_sizes']),
+    (dict(tree_width=8, tree_depth=1), ['tree_depth', 'tree_width']),
+    (dict(batch_split=False), ['batch_split']),
+    (dict(td_target_method='shared_min', beta=-8.), ['beta']),
+    (dict(td_target_method='shared_min', beta=-8., eval_mode='q_filter'), []),
+    (dict(use_ema_target_critic_params=False, tau=0.1), ['tau']),
+    (dict(perform_sarsa_q_eval=True, num_bc_iters=5, policy_lr=1.),
+     ['num_bc_iters', 'policy_lr']),
+    (dict(entropy_coefficient=0.1, alpha_lr=1.), ['alpha_lr']),
+    (dict(behavior_regularization_alpha=.1, num_cql_actions=3),
+     ['behavior_regularization_alpha', 'num_cql_actions']),
+    (dict(pretrain_temp=2., num_eval_samples=3),
+     ['pretrain_temp', 'num_eval_samples']),
+    (dict(pretrain_temp=2., use_sass=True), []),
+])
+def test_options_without_effect_are_reported(options, unread):
+  with warnings.catch_warnings(record=True) as found:
+    warnings.simplefilter('always')
+    msg.MSGConfig(**options)
+  assert [str(w.message).split('=')[0] for w in found] == unread
+  assert all('has no effect with' in str(w.message) for w in found)
+  assert all(w.filename == __file__ for w in found)
+
+
+def test_defaults_of_the_agents_are_not_reported():
+  with warnings.catch_warnings():
+    warnings.simplefilter('error')
+    for config in _CONFIGS:
+      config()
 
 
 @pytest.mark.parametrize('options', [
@@ -171,6 +271,7 @@ def test_defaults_are_those_of_the_reference_implementation():
       networks_init_type='glorot_also_dist', critic_random_init=False,
       critic_init_scale=1., eval_with_q_filter=False, num_eval_samples=10,
       tree_branching=4, tree_depth=3, tree_width=256, batch_size=256,
+      allow_optimism=False,
       # Options of this project. Only `std_ddof` differs from the reference
       # implementation, which uses 1 for MIMO and trees.
       batch_split=True, std_ddof=0, target_entropy=None,
@@ -188,6 +289,7 @@ def test_batch_ensemble_defaults_are_those_of_the_reference_implementation():
       actor_hidden_sizes=(256, 256), q_hidden_sizes=(256, 256),
       num_sgd_steps_per_step=1,
       # Options of this project.
+      allow_optimism=False,
       batch_size=256, batch_split=True, entropy_coefficient=None,
       target_entropy=None, eval_mode=None, parallel_map='pmap',
       resident_data='replicated')
@@ -195,7 +297,8 @@ def test_batch_ensemble_defaults_are_those_of_the_reference_implementation():
 
 def test_every_batch_ensemble_field_reaches_the_msg_config():
   values = dict(
-      policy_lr=.1, q_lr=.2, use_double_q=False, ensemble_size=8, beta=-3.,
+      policy_lr=.1, q_lr=.2, use_double_q=False, ensemble_size=8, beta=3.,
+      allow_optimism=True,
       behavior_regularization_type='v1', behavior_regularization_alpha=.3,
       num_bc_iters=7, use_random_weighting_in_critic_loss=False,
       entropy_coefficient=.4, actor_hidden_sizes=(5,), q_hidden_sizes=(6, 7),
@@ -282,6 +385,26 @@ def _critic(**declared):
 def test_critics_that_fit_are_accepted(options, critic):
   config_checks.validate_critic(
       msg.MSGConfig(ensemble_size=4, **options), critic)
+
+
+@pytest.mark.parametrize('made, option, value', [
+    (dict(), 'use_double_q', True), (dict(), 'ensemble_size', 2),
+    (dict(), 'critic_network_hidden_sizes', (8,)),
+    (dict(), 'networks_init_type', 'he_normal'),
+    (dict(), 'critic_init_scale', 2.),
+    (dict(), 'ensemble_method', 'multi_head'),
+    (_MIMO, 'mimo_using_act_tile', False),
+    (_BATCH_ENSEMBLE, 'batch_split', False),
+    (dict(_TREE, ensemble_size=4, tree_branching=2, tree_depth=2),
+     'tree_width', 8),
+])
+def test_critics_made_with_other_options_are_refused(made, option, value):
+  config = msg.MSGConfig(**{'ensemble_size': 4, **made})
+  critic = tiny.make_networks(config).critic
+  config_checks.validate_critic(config, critic)
+  with pytest.raises(ValueError, match=f'{option}=.* made with {option}='):
+    config_checks.validate_critic(
+        dataclasses.replace(config, **{option: value}), critic)
 
 
 @pytest.mark.parametrize('options, critic, fragment', [

@@ -5,6 +5,7 @@ import pickle
 from acme.utils import counting
 from acme.utils import loggers
 from acme_msg.agents import msg
+from acme_msg.agents import parallel
 import jax
 import numpy as np
 import pytest
@@ -47,6 +48,16 @@ def run():
     learner.step()
     saved.append(pickle.dumps(learner.save()))
   return learner, log, [pickle.loads(s) for s in saved]
+
+
+def test_typed_keys_are_the_same_keys(run):
+  _, _, states = run
+  typed = msg.MSGLearner(
+      tiny.make_networks(_CONFIG), _CONFIG, jax.random.key(0),
+      tiny.make_data(), logger=loggers.NoOpLogger())
+  _assert_equal(typed.save(), states[0])
+  with pytest.raises(ValueError, match='of the kind .*rbg.* draws with'):
+    parallel.raw_key(jax.random.key(0, impl='rbg'))
 
 
 def test_starts_from_its_key(run):

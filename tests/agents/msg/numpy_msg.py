@@ -121,7 +121,7 @@ class Reference:
   def _rows(self, shuffle_key):
     """Indices of the rows that each member sees, `[N, b]`."""
     config, num_rows = self._config, self._shape[0]
-    if config.ensemble_method == 'batch_ensemble':
+    if config.ensemble_method == 'batch_ensemble' and config.batch_split:
       return np.arange(num_rows).reshape(config.ensemble_size, -1)
     rows = np.tile(np.arange(num_rows), (config.ensemble_size, 1))
     if config.ensemble_method == 'mimo':
@@ -163,6 +163,13 @@ class Reference:
     within = [networks.nt_xent(left, left, config.pretrain_temp)[0]
               for left in features]
     return 0.5 * (across[:, 0] + within), across[:, 1]
+
+  def _sass_loss(self, params, target, key):
+    """One loss of joint features; else as the members' other losses."""
+    loss = np.sum(self._sass(params, target, key)[0])
+    if self._config.ensemble_method == 'batch_ensemble':
+      loss /= self._config.ensemble_size
+    return loss
 
   def _reduce(self, values):
     """The policy's objective or a shared target of values `[N, ...]`."""
@@ -254,7 +261,7 @@ class Reference:
       if config.ensemble_method != 'deep_ensembles':
         total /= config.ensemble_size
       if config.use_sass:
-        total += np.sum(self._sass(params, state.target, sass_key)[0])
+        total += self._sass_loss(params, state.target, sass_key)
       return total
 
     squared, regularizer = member_losses(state.critic)
@@ -318,7 +325,7 @@ class Reference:
     pretraining = config.num_q_repr_pretrain_iters
     if state.steps < pretraining:
       grad = gradient(
-          lambda p: np.sum(self._sass(p, state.target, step_key)[0]),
+          lambda p: self._sass_loss(p, state.target, step_key),
           state.critic)
       loss, accuracy = np.mean(
           self._sass(state.critic, state.target, step_key), axis=1)

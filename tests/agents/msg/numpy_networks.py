@@ -38,13 +38,13 @@ def deep(params, observation, action):
 
 def batch_ensemble(params, observation, action):
   """N rank-one modulations of shared matrices (docs/msg.md 4.6)."""
-  values = []
+  values, features = [], []
   for i, x in enumerate(np.concatenate([observation, action], axis=-1)):
     def layer(p, x):
       return (x * p['alpha'][i]) @ p['w'] * p['gamma'][i] + p['b'][i]
-    x = np.maximum(layer(params['linear_0'], x), 0)
-    values.append(layer(params['q'], x)[:, 0])
-  return np.stack(values), None
+    features.append(np.maximum(layer(params['linear_0'], x), 0))
+    values.append(layer(params['q'], features[-1])[:, 0])
+  return np.stack(values), features
 
 
 def mimo(params, observation, action):

@@ -24,6 +24,9 @@ _CASES = {
         target_entropy=0.5, use_sass=True),
     'mimo_cql': dict(tiny.MIMO, behavior_regularization_type='cql'),
     'batch_ensemble': dict(tiny.BATCH_ENSEMBLE, use_double_q=True),
+    'batch_ensemble_unsplit_sass': dict(
+        tiny.BATCH_ENSEMBLE, batch_split=False, use_sass=True,
+        num_q_repr_pretrain_iters=1, ensemble_size=2),
     'rem_v1_prime_double_q': dict(
         rem_mode=True, behavior_regularization_type='v1_prime',
         use_double_q=True),
