@@ -54,7 +54,9 @@ class DataOptions:
     if self.split is not None:
       start, stop = _split_range(self.split, _MAX_EPISODES)
       if start >= stop:
-        raise ValueError(f'split={self.split!r} holds no episode.')
+        raise ValueError(
+            f'split={self.split!r} holds no episode; choose a range that ends '
+            'after its start.')
     if self.num_episodes is not None and self.num_episodes < 1:
       raise ValueError(
           f'num_episodes={self.num_episodes}: it must be at least 1, or None '

@@ -21,7 +21,7 @@ _REFUSED = {
     'use_img_encoder', 'img_encoder_params_ckpt_path', 'img_encoder_fn'}
 # Far more than any file of options has.
 _MAX_BYTES = 1_000_000
-_GIN_WHERE = '\n  In '
+_MAX_SHOWN = 200
 
 
 @functools.cache
@@ -52,11 +52,21 @@ def parse(config_files: Sequence[str], bindings: Sequence[str]) -> None:
   for path in config_files:
     reader.read_file(path, f'--gin_configs={path!r}')
   for binding in bindings:
-    shown = binding if len(binding) < 200 else binding[:200] + '...'
+    shown = _shortened(binding)
     if not binding.strip():
       raise ValueError(f'--gin_bindings={shown!r} is empty; remove it.')
     reader.read(binding, f'--gin_bindings={shown!r}')
   reader.check_macros()
+
+
+def _shortened(text: str) -> str:
+  return text if len(text) <= _MAX_SHOWN else text[:_MAX_SHOWN] + '...'
+
+
+def _one_line(message: str) -> str:
+  """Returns a message of gin's parser without its own lines of context."""
+  message = message.split('\n  In ')[0]
+  return _shortened(message.rsplit('\n', 1)[-1].strip())
 
 
 class _Reader(gin.config.ParserDelegate):
@@ -99,16 +109,16 @@ class _Reader(gin.config.ParserDelegate):
         self._run(statement, at(), files)
     except SyntaxError as e:
       line = e.lineno or line
-      raise ValueError(f'{at()}: {e.msg}') from e
+      raise ValueError(f'{at()}: {_one_line(e.msg)}') from e
     except tokenize.TokenError as e:
+      line = e.args[1][0]
       raise ValueError(f'{at()}: {e.args[0]}') from e
     except RecursionError as e:
       raise ValueError(f'{at()}: it is nested too deeply.') from e
     except ValueError as e:
       if str(e).startswith(where):
         raise
-      # Gin adds lines that say where.
-      raise ValueError(f'{at()}: {str(e).split(_GIN_WHERE)[0]}') from e
+      raise ValueError(f'{at()}: {_one_line(str(e))}') from e
 
   def read_file(self, path: str, where: str, files: Tuple[str, ...] = ()):
     """Binds what a file says; arguments are those of `read`."""

@@ -12,7 +12,6 @@ import numpy as np
 
 from ..datasets import delivery
 
-
 # Learners count gradient steps in int32.
 _MAX_INT = 2**31 - 1
 # Far more than anybody runs; a typing error of some zeros is found.
@@ -22,8 +21,8 @@ _LIMITS = {'episodes_per_eval': 1_000_000, 'num_evaluators': 1_000,
 
 def _check_positive(**values: Any) -> None:
   for name, value in values.items():
-    if (not isinstance(value, numbers.Integral) or isinstance(value, bool)
-        or value < 1):
+    is_integer = isinstance(value, numbers.Integral) and value is not True
+    if not is_integer or value < 1:
       raise ValueError(f'{name} must be a positive integer, not {value!r}.')
     limit = _LIMITS.get(name, _MAX_INT)
     if value > limit:

@@ -30,7 +30,7 @@ def test_invalid_options_are_named(options, message):
 @pytest.mark.parametrize('options, message', [
     (dict(num_episodes=10), 'num_episodes=10, but there are only 9 episodes'),
     (dict(split='[:3]', num_episodes=4), r'only 3 episodes in split=\[:3\]'),
-    (dict(split='[5:5]'), 'episodes 5 to 5 .*of 9'),
+    (dict(split='[9:12]'), 'episodes 9 to 12 .*of 9'),
     (dict(split='[5:20]'), 'episodes 5 to 20 .*of 9'),
     (dict(split='[:5%]'), 'episodes 0 to 0 .*of 9')])
 def test_options_that_the_data_cannot_fulfil_are_named(
