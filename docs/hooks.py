@@ -25,6 +25,7 @@ _PAGES = {
     'Critics of your own': 'networks/README.md',
     'Data': 'datasets/README.md',
     'Launching': 'launch/README.md',
+    'Reliability': 'docs/RELIABILITY.md',
     'Scaling': 'launch/SCALING.md',
     'Measured speeds': 'experiments/BENCHMARKS.md',
     'Contributing': 'CONTRIBUTING.md',

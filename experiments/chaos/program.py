@@ -40,6 +40,7 @@ class Program:
           list(command), stdin=subprocess.DEVNULL, stdout=file,
           stderr=subprocess.STDOUT, env={**os.environ, **env},
           start_new_session=True)
+    self.pid = self._popen.pid
     self.started = time.time()
 
   def __enter__(self) -> 'Program':
@@ -49,8 +50,8 @@ class Program:
     while processes := self.processes():
       for process in processes:
         send(process, signal.SIGKILL)
-      self._popen.wait()
       time.sleep(0.05)
+    self._popen.wait()
 
   def processes(self, group: Optional[str] = None) -> List[psutil.Process]:
     """Returns the living processes, oldest first.
@@ -62,7 +63,7 @@ class Program:
     found = []
     for process in psutil.process_iter():
       try:
-        if (os.getsid(process.pid) == self._popen.pid
+        if (os.getsid(process.pid) == self.pid
             and shutdown.is_alive(process)
             and group in (None, self.group(process))):
           found.append(process)
@@ -72,7 +73,7 @@ class Program:
 
   def group(self, process: psutil.Process) -> str:
     """Returns a process's group: 'launcher', 'data', ..., or 'helper'."""
-    if process.pid == self._popen.pid:
+    if process.pid == self.pid:
       return 'launcher'
     if any('process_entry.py' in word for word in process.cmdline()[:3]):
       return process.environ().get(shutdown.GROUP, 'helper')
@@ -107,14 +108,12 @@ class Program:
     Raises:
       Hanging: if processes stay.
     """
-    self.wait_until(lambda: False)
     deadline = time.time() + HANGS_AFTER
     while left := self.processes():
       if time.time() > deadline:
-        raise Hanging(f'{left} outlived the command; the output was:\n'
-                      f'{self.output()}')
-      time.sleep(0.02)
-    return self._popen.returncode
+        raise Hanging(f'{left} do not end; the output was:\n{self.output()}')
+      time.sleep(0.05)
+    return self._popen.wait()
 
   def output(self) -> str:
     """Returns what this program has printed so far."""

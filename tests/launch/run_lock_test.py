@@ -44,10 +44,10 @@ def test_two_starts_at_once_then_a_killed_owner(tmp_path):
   metrics = tmp_path / 'run' / 'logs' / 'learner.csv'
   with starts[0], starts[1]:
     deadline = time.time() + 900
-    while all(start.session() for start in starts):
+    while all(start.processes() for start in starts):
       assert time.time() < deadline
       time.sleep(0.1)
-    [owner] = [start for start in starts if start.session()]
+    [owner] = [start for start in starts if start.processes()]
     [other] = [start for start in starts if start is not owner]
     code, output = other.wait()
     assert code == 1, output
