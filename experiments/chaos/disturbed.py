@@ -74,9 +74,9 @@ class Run:
         sys.executable, '-m', 'acme_msg.launch.local',
         f'--experiment={reference.__name__}:make_experiment',
         f'--run_dir={root_dir}', f'--run_steps={num_steps}', *MODES[mode]]
-    # The last event until the run has resumed: when it was, and what the run
-    # had done.
-    self._open: Optional[Tuple[Event, float, Tuple[int, int]]] = None
+    # Events from which the run has not resumed: when they were, and what the
+    # run had done.
+    self._open: List[Tuple[Event, float, Tuple[int, int]]] = []
 
   def finish(self, disturber: Optional[faults.Disturber] = None,
              max_faults: int = 0) -> None:
@@ -100,42 +100,48 @@ class Run:
     """Starts the program once; returns whether the run is finished."""
     with program_lib.Program(
         self._command, self._output, self._env) as program:
-      self._await_resume(program)
-      while (disturber and len(self.events) < max_faults
-             and self._open is None and self._disturb(program, disturber)):
-        pass
+      has_begun = must_end = False
+      while disturber and len(self.events) < max_faults and not must_end:
+        fault = disturber.draw(has_begun)
+        if fault.moment != 'start':
+          self._await_resume(program)
+          has_begun = True
+        if not disturber.await_moment(
+            program, fault, self.root_dir, self._num_steps):
+          break
+        must_end = self._apply(program, fault, disturber)
+      if not must_end:
+        self._await_resume(program)
       code, said = program.wait(), program.output()
-    if code and self._open is None:
+    if code and not self._open:
       raise RuntimeError(f'The run ended with code {code} by itself:\n{said}')
-    if self._open:
-      event, struck, _ = self._open
+    if code:
+      event, struck, _ = self._open[-1]
       event.code, event.seconds_to_end = code, time.time() - struck
       if event.fault.what == 'full disk':
-        disturber.repair()
         last = said.strip().splitlines()[-1]
         event.unclear = None if last.startswith('error: ') else last
-      if code and event.fault.flip:
+      if event.fault.flip:
         event.flipped = disturber.flip_bit(self.root_dir)
-      if code == 0:
-        self._close()
+      # What was done before the end is no resume.
+      self._open = [(*opened[:2], self._done()) for opened in self._open]
+    else:
+      self._close()
+    if disturber:
+      disturber.repair()
     return code == 0
 
-  def _disturb(self, program: program_lib.Program,
-               disturber: faults.Disturber) -> bool:
-    """Waits for a fault's moment; returns False if the program ends before."""
-    fault = disturber.draw()
-    if not disturber.await_moment(
-        program, fault, self.root_dir, self._num_steps):
-      return False
+  def _apply(self, program: program_lib.Program, fault: faults.Fault,
+             disturber: faults.Disturber) -> bool:
+    """Applies a fault; returns whether the program must end of it."""
     event = Event(fault, self._mode, self._phase())
     done, now = self._done(), time.time()
-    if disturber.apply(program, fault):
-      print(f'{event.phase}: {fault}', flush=True)
-      self.events.append(event)
-      self._open = event, now, done
-      if not fault.ends_program:
-        self._await_resume(program)
-    return True
+    if not disturber.apply(program, fault):
+      return False
+    print(f'{event.phase}: {fault}', flush=True)
+    self.events.append(event)
+    self._open.append((event, now, done))
+    return fault.ends_program
 
   def _phase(self) -> str:
     part = 4 * results.last_step(self.root_dir) // (
@@ -150,17 +156,16 @@ class Run:
     return size(paths[0]), size(paths[1])
 
   def _await_resume(self, program: program_lib.Program) -> None:
-    """Waits until the run goes on after the last fault, if there was one."""
-    if self._open:
-      event, _, before = self._open
-      if event.fault.group == 'evaluator':
-        gone_on = lambda: self._done()[1] > before[1]
-      else:
-        gone_on = lambda: self._done() > before
-      if program.wait_until(gone_on):
-        self._close()
+    """Waits until the run goes on after the faults, if there were any."""
+    def has_gone_on() -> bool:
+      # An evaluator's fault does not keep the learner from going on.
+      return all(
+          self._done()[1] > done[1] if event.fault.group == 'evaluator'
+          else self._done() > done for event, _, done in self._open)
+    if program.wait_until(has_gone_on):
+      self._close()
 
   def _close(self) -> None:
-    event, struck, _ = self._open
-    event.seconds_to_resume = time.time() - struck
-    self._open = None
+    for event, struck, _ in self._open:
+      event.seconds_to_resume = time.time() - struck
+    self._open = []

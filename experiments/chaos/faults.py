@@ -9,6 +9,7 @@ import time
 from typing import NamedTuple, Optional
 
 from . import program as program_lib
+from . import reference
 from . import results
 
 # Relative frequencies.
@@ -18,9 +19,8 @@ _MOMENTS = {'step': 6, 'save': 4, 'start': 2, 'drain': 1}
 # Probabilities.
 _FULL_DISK = 0.08
 _FLIP = 0.15
-# What the learner prints on its way to the first step.
-_STARTING = ('[launcher] started', 'loading data', 'building the learner',
-             'compiling the first learner step')
+# Lines that a program prints before its first learner step, at least.
+_STARTING_LINES = 6
 
 
 class Fault(NamedTuple):
@@ -65,14 +65,17 @@ class Disturber:
     self._random = random.Random(seed)
     self._disk = disk
 
-  def draw(self) -> Fault:
-    """Draws a fault."""
+  def draw(self, has_begun: bool) -> Fault:
+    """Draws a fault, for a program that has taken a learner step or has not."""
     def choose(weights):
       return self._random.choices([*weights], [*weights.values()])[0]
+    moments = dict(_MOMENTS)
+    if has_begun:
+      del moments['start']
     flip = self._random.random() < _FLIP
     if self._random.random() < _FULL_DISK and self._disk:
       return Fault('full disk', 'learner', 'step', flip)
-    return Fault(choose(_SIGNALS), choose(_GROUPS), choose(_MOMENTS), flip)
+    return Fault(choose(_SIGNALS), choose(_GROUPS), choose(moments), flip)
 
   def await_moment(self, program: program_lib.Program, fault: Fault,
                    root_dir: str, num_steps: int) -> bool:
@@ -84,14 +87,18 @@ class Disturber:
       root_dir: the run's directory.
       num_steps: its learner steps; up to a fifth of them are awaited.
     """
-    line = ('waiting for the last evaluations' if fault.moment == 'drain'
-            else self._random.choice(_STARTING))
+    checkpoints = os.path.join(root_dir, 'checkpoints')
+    if fault.moment == 'start':
+      lines = self._random.randint(1, _STARTING_LINES)
+      return program.wait_until(
+          lambda: program.output().count('\n') >= lines)
+    if fault.moment == 'drain':
+      last = os.path.join(checkpoints, str(num_steps * reference.SGD_STEPS))
+      return program.wait_until(lambda: os.path.isdir(last))
     rows = results.num_rows(root_dir) + self._random.randrange(num_steps // 5)
-    if fault.moment in ('start', 'drain'):
-      return program.wait_until(lambda: line in program.output())
     if not program.wait_until(lambda: results.num_rows(root_dir) > rows):
       return False
-    unfinished = os.path.join(root_dir, 'checkpoints', '*tmp*')
+    unfinished = os.path.join(checkpoints, '*tmp*')
     return fault.moment == 'step' or program.wait_until(
         lambda: bool(glob.glob(unfinished)))
 

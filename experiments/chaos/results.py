@@ -20,7 +20,8 @@ Results = Mapping[str, np.ndarray]
 
 def _rows(path: str) -> List[Dict[str, str]]:
   with open(path, newline='') as file:
-    return list(csv.DictReader(file))
+    # A killed process leaves an incomplete line.
+    return list(csv.DictReader(file.read().rpartition('\n')[0].splitlines()))
 
 
 def num_rows(root_dir: str) -> int:

@@ -23,7 +23,8 @@ _FAULTS = (
 class _Disturber(faults.Disturber):
   """Makes the faults of this test, in turn."""
 
-  def draw(self):
+  def draw(self, has_begun):
+    del has_begun
     return next(self.faults)
 
   faults = iter(_FAULTS)
