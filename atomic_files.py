@@ -111,6 +111,9 @@ def _temporary(path: str) -> Iterator[tuple[str, list[str]]]:
   temporary = prefix + secrets.token_hex(4)
   try:
     yield temporary, glob.glob(glob.escape(prefix) + '*')
+  except OSError as e:
+    e.filename = e.filename or path  # Writing does not name the file.
+    raise
   finally:
     if os.path.isdir(temporary):
       shutil.rmtree(temporary)

@@ -21,6 +21,7 @@ import jax
 
 from . import experiment_flags
 from .. import command_help
+from ..launch import command_line
 from ..launch import local
 
 _RUN_LOCAL = flags.DEFINE_bool(
@@ -42,19 +43,18 @@ def main(argv):
     jax.config.update('jax_debug_nans', True)
   try:
     experiment = experiment_flags.make_experiment()
-  except (OSError, ValueError) as e:
-    sys.exit(f'error: {e}')
+  except Exception as e:
+    command_line.exit_if_expected(e)
+    raise
   try:
     if _RUN_LOCAL.value:
       local.run_local(experiment)
     else:
       local.launch(experiment, flags.FLAGS.lp_launch_type)
-  except (OSError, ValueError) as e:
-    if flags.FLAGS.pdb_post_mortem:
-      raise  # To the debugger.
-    sys.exit(f'error: {e}')
-  except local.ProgramError as e:
-    sys.exit(f'error: {e}')
+  except Exception as e:
+    if not flags.FLAGS.pdb_post_mortem or isinstance(e, local.ProgramError):
+      command_line.exit_if_expected(e)
+    raise  # To the debugger.
   from . import report  # Here, because it imports Matplotlib.
   if _CREATE_SAVED_MODEL_ACTOR.value:
     try:

@@ -206,14 +206,19 @@ class CheckpointManager:
     counts = {k: np.asarray(v).item() for k, v in counter.get_counts().items()}
     weights = {str(step): base64.b64encode(packed).decode()
                for step, packed in (pending or {}).items()}
-    self._manager.save(
-        step, custom_metadata={checksums.NAME: True},
-        args=ocp.args.Composite(
-            learner=ocp.args.StandardSave(_state(learner)),
-            counter=ocp.args.JsonSave(counts),
-            evaluations=ocp.args.JsonSave(weights),
-            **({} if position is None else
-               {'position': ocp.args.JsonSave(dict(position))})))
+    items = ocp.args.Composite(
+        learner=ocp.args.StandardSave(_state(learner)),
+        counter=ocp.args.JsonSave(counts),
+        evaluations=ocp.args.JsonSave(weights),
+        **({} if position is None else
+           {'position': ocp.args.JsonSave(dict(position))}))
+    try:
+      self._manager.save(
+          step, custom_metadata={checksums.NAME: True}, args=items)
+    except OSError as e:
+      e.filename = e.filename or os.path.join(
+          _directory(self._root_dir), str(step))
+      raise
     self._step = step
 
   def _restore_json(self, item: str) -> Any:

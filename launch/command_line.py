@@ -12,6 +12,7 @@ from typing import Callable, Sequence
 from absl import flags
 
 from . import experiment_config
+from . import faults
 from .. import command_help
 
 _DEFAULT = 'acme_msg.experiments.experiment_flags:make_experiment'
@@ -76,14 +77,25 @@ def find_experiment(argv: Sequence[str]) -> Make:
     sys.exit(f'error: {e}')
 
 
+def exit_if_expected(error: Exception) -> None:
+  """Ends the process with one line if an error is no bug.
+
+  Args:
+    error: an `OSError`, `ValueError` or `LaunchError`, or a lack of memory.
+  """
+  if what := faults.explain(error):
+    sys.exit(f'error: {what}.')
+  if isinstance(error, (OSError, ValueError, LaunchError)):
+    sys.exit(f'error: {error}')
+
+
 def run(main: Callable[[experiment_config.ExperimentConfig], None],
         library_flags: Sequence[str] = ()) -> None:
   """Runs a command line to its end, with all flags of its experiment.
 
   Args:
     main: launches the experiment that the flags describe, or with `--dry_run`
-      prints what it would launch. A `ValueError`, `OSError` or `LaunchError`
-      ends the process with code 1 and the message alone.
+      prints what it would launch.
     library_flags: flags of libraries that `--help` shows, too.
   """
   _define(flags.FLAGS)
@@ -97,8 +109,9 @@ def run(main: Callable[[experiment_config.ExperimentConfig], None],
       sys.exit(f'error: {" ".join(argv[1:])!r}: only flags are taken.')
     try:
       main(make_experiment())
-    except (OSError, ValueError, LaunchError) as e:
-      sys.exit(f'error: {e}')
+    except Exception as e:
+      exit_if_expected(e)
+      raise
 
   def names(module):
     return [flag.name for flag in flags.FLAGS.get_flags_for_module(module)]

@@ -32,6 +32,7 @@ from jax._src.lib import xla_client
 from jax.experimental import multihost_utils
 import numpy as np
 
+from . import faults
 from . import node_status
 from . import shutdown
 
@@ -155,7 +156,7 @@ class Hosts:
     # text begins with a status code in both cases. It most likely fails because
     # another host has. That host reports its error, or JAX detects that it is
     # dead.
-    if re.match('[A-Z_]+: ', str(error)):
+    if not faults.explain(error) and re.match('[A-Z_]+: ', str(error)):
       self.stop.wait((_MAX_MISSING_HEARTBEATS + 5) * _HEARTBEAT_SECS)
     why = f'{self._name} failed: {node_status.one_line(error)}'
     for host in range(self.count):

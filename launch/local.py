@@ -24,6 +24,7 @@ from . import command_line
 from . import dry_run
 from . import evaluator_node
 from . import experiment_config
+from . import faults
 from . import hosts as hosts_lib
 from . import launchpad_program
 from . import node_processes
@@ -158,6 +159,7 @@ def run_program(program: lp.Program,
   if run_directory.is_finished(experiment):
     print(f'The run in {experiment.root_dir} is finished already.', flush=True)
     return
+  faults.check_writable(experiment.root_dir)
 
   if not FLAGS.is_parsed():
     FLAGS(sys.argv, known_only=True)

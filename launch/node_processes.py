@@ -20,6 +20,7 @@ import psutil
 from . import node_process
 from . import node_status
 from . import shutdown
+from .. import atomic_files
 
 # Seconds between the request to stop and the end by SIGKILL.
 NOTICE_SECS = 60.
@@ -74,7 +75,7 @@ def end(processes: Mapping[str, psutil.Process]) -> None:
 def prepared(resources: Resources, folder: str) -> Resources:
   """Has each process call `prepare_node` first, and use `folder`."""
   init_file = os.path.join(folder, 'prepare_node.pkl')
-  with open(init_file, 'xb') as f:
+  with atomic_files.replace(init_file, 'wb') as f:
     pickle.dump(node_status.prepare_node, f)
   return {group: dataclasses.replace(
       process, args={**process.args, 'init_file': init_file},

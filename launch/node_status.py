@@ -12,6 +12,7 @@ import time
 import traceback
 from typing import List, Optional
 
+from . import faults
 from . import quiet
 
 # Environment variable with the pipe's file descriptor.
@@ -46,28 +47,29 @@ def failed(why: str) -> None:
 def is_explained(error: BaseException) -> bool:
   """Returns whether an error's message is all that a user needs.
 
-  It is if this package raised a ValueError itself, or for an OSError. Anything
-  else may be a bug.
+  It is if this package raised a ValueError itself, for an OSError, and for a
+  lack of memory. Anything else may be a bug.
   """
   trace = error.__traceback__
   while trace is not None and trace.tb_next is not None:
     trace = trace.tb_next
   module = '' if trace is None else trace.tb_frame.f_globals.get('__name__', '')
-  return isinstance(error, OSError) or (
+  return isinstance(error, OSError) or faults.explain(error) is not None or (
       isinstance(error, ValueError) and module.split('.')[0] == 'acme_msg')
 
 
 def one_line(error: BaseException) -> str:
   """Returns what an error says, with its type unless it is explained."""
-  text = str(error) if is_explained(error) else ''.join(
-      traceback.format_exception_only(type(error), error))
+  text = faults.explain(error) or str(error)
+  if not is_explained(error):
+    text = ''.join(traceback.format_exception_only(type(error), error))
   return ' '.join(text.split())
 
 
 def print_error(error: BaseException) -> None:
   """Prints an error, with a traceback unless it is explained."""
   if is_explained(error):
-    print(f'error: {error}', file=sys.stderr, flush=True)
+    print(f'error: {one_line(error)}', file=sys.stderr, flush=True)
   else:
     traceback.print_exception(error)
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import logging as std_logging
 import os
 import sys
 from typing import Iterator
@@ -25,6 +26,11 @@ def environment() -> dict[str, str]:
               'PYTHONWARNINGS', 'ignore::DeprecationWarning')}
 
 
+def _is_not_of_orbax(record: std_logging.LogRecord) -> bool:
+  """Leaves out Orbax's log: it raises its errors, too."""
+  return f'{os.sep}orbax{os.sep}' not in record.pathname
+
+
 def quiet_libraries() -> None:
   """Silences deprecations, TensorFlow's logs and Gym's notice in this process.
 
@@ -33,6 +39,7 @@ def quiet_libraries() -> None:
   """
   os.environ.update(environment())
   logging.set_verbosity(logging.WARNING)
+  logging.get_absl_logger().addFilter(_is_not_of_orbax)
   # Gym prints its notice, and resets the warnings filters, at its import.
   from gym_notices import notices
   notices.notices.clear()

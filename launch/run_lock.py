@@ -73,9 +73,12 @@ def hold(root_dir: str) -> Iterator[None]:
         if left_by:
           print(f'{root_dir} was left by a process that ended without notice: '
                 f'{left_by}. Its lock is taken over.', flush=True)
-        file.truncate(0)
-        file.write(_this_process() + '\n')
-        file.flush()
+        try:
+          file.truncate(0)
+          os.write(file.fileno(), f'{_this_process()}\n'.encode())
+        except OSError as e:
+          e.filename = file.name  # Writing does not name the file.
+          raise
         yield
       finally:
         with contextlib.suppress(FileNotFoundError):

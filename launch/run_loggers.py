@@ -93,8 +93,12 @@ class CSVLogger(loggers.Logger):
       self._rewrite(self._columns + new)
       self._file = open(self._path, 'a', newline='', encoding='utf-8')
     writer = csv.DictWriter(self._file, self._columns, lineterminator='\n')
-    writer.writerow(data)
-    self._file.flush()
+    try:
+      writer.writerow(data)
+      self._file.flush()
+    except OSError as e:
+      e.filename = self._path  # Writing does not name the file.
+      raise
 
   def _rewrite(self, columns: List[str]) -> None:
     """Writes the file anew with other names, or more of them at the end."""

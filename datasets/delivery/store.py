@@ -134,7 +134,6 @@ class DiskStore(Store):
       self._append(to_columns(block))
     if not self._num_transitions:
       raise ValueError('the dataset has no transition.')
-    self._file.flush()
 
   def _append(self, columns: Columns):
     record = np.dtype([(name, column.dtype, column.shape[1:])
@@ -149,11 +148,12 @@ class DiskStore(Store):
       records[name] = column
     try:
       self._file.write(records.data)
+      self._file.flush()
     except OSError as error:
       raise OSError(
           error.errno, f'{error.strerror} after {self._num_transitions} '
-          f'transitions; the data is kept in {tempfile.gettempdir()}, set '
-          'TMPDIR to a directory with more room') from error
+          'transitions; TMPDIR may name a directory with more room',
+          tempfile.gettempdir()) from error
     self._num_transitions += len(records)
 
   def num_transitions(self) -> int:
