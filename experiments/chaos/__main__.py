@@ -34,7 +34,7 @@ _SEED = flags.DEFINE_integer('seed', 1, 'Seed of the faults.')
 _MODES = flags.DEFINE_list(
     'modes', list(disturbed.MODES), 'Kinds of runs, which take turns.')
 _LEARNER_STEPS = flags.DEFINE_integer(
-    'learner_steps', 1200, 'Learner steps of a run; a multiple of 24.')
+    'learner_steps', 720, 'Learner steps of a run; a multiple of 24.')
 _JSON = flags.DEFINE_string('json', None, 'File to write all figures to.')
 
 

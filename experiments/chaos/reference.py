@@ -23,7 +23,7 @@ from ...launch import run_loggers
 # Not named like those of `experiment_flags`, which a process may import, too.
 _DIRECTORY = flags.DEFINE_string('run_dir', None, 'Directory of the run.')
 _STREAMED = flags.DEFINE_bool('run_streamed', False, 'Stream the data.')
-_NUM_STEPS = flags.DEFINE_integer('run_steps', 1200, 'Learner steps.')
+_NUM_STEPS = flags.DEFINE_integer('run_steps', 720, 'Learner steps.')
 
 SGD_STEPS = 10
 _NUM_EVALUATIONS = 12
@@ -64,7 +64,7 @@ def every_step_path(root_dir: str) -> str:
 
 
 def make(root_dir: str, streamed: bool = False,
-         num_steps: int = 1200) -> experiment_config.ExperimentConfig:
+         num_steps: int = 720) -> experiment_config.ExperimentConfig:
   """Returns the experiment.
 
   Args:
