@@ -291,3 +291,16 @@ def test_arrow_of_minari_is_not_blamed_on_the_file(tmp_path):
       json.dumps({'total_episodes': 1, 'data_format': 'arrow'}))
   refused(tmp_path, lambda: datasets.find(str(tmp_path)),
           "the format 'arrow' of Minari is not supported", 'README.md')
+
+
+def test_name_that_is_listed_and_cannot_be_opened(minari):
+  with h5py.File(minari, 'a') as file:
+    del file['episode_2/observations']
+    for name in ('left', 'middle', 'right'):
+      file[f'episode_2/observations/{name}'] = np.zeros((2, 1))
+  with open(minari, 'rb') as file:
+    content = file.read()
+  with open(minari, 'wb') as file:  # HDF5 searches names by their order.
+    file.write(content.replace(b'middle', b'zzddle'))
+  refused(minari, datasets.find(minari).load_steps,
+          "'observations/zzddle' is listed, but cannot be opened")
