@@ -51,7 +51,6 @@ def explain(error: BaseException) -> Optional[str]:
     return _explain_os(error.errno, error.filename, what)
   if match := _TENSORSTORE.match(text):
     path, number = match.groups()
-    path = _UNFINISHED.sub('', path or '')
     return _explain_os(int(number), path, os.strerror(int(number)))
   if isinstance(error, MemoryError) or 'RESOURCE_EXHAUSTED' in text:
     first = text.splitlines()[0] if text else 'an allocation failed'
@@ -78,5 +77,5 @@ def _explain_os(number: Optional[int], path: Optional[str],
                 what: str) -> Optional[str]:
   if number not in _WHAT_TO_DO:
     return None
-  where = os.fspath(path) if path else 'a file or the output'
+  where = _UNFINISHED.sub('', path) if path else 'a file or the output'
   return f'{where}: {what}. {_WHAT_TO_DO[number]}'
