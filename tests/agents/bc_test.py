@@ -122,7 +122,7 @@ def test_first_step_equals_numpy(loss):
     (dict(loss='l1'), "loss='l1' is not one of"),
     (dict(eval_mode='q_filter'), "eval_mode='q_filter' is not one of"),
     (dict(parallel_map='vmap'), "parallel_map='vmap' is not one of"),
-    (dict(policy_lr=0.), 'policy_lr=0.0 must be greater'),
+    (dict(policy_lr=0.), 'policy_lr=0.0 must be .* greater'),
     (dict(batch_size=-1), 'batch_size=-1 must be an integer of at least 1'),
     (dict(num_sgd_steps_per_step=0), 'num_sgd_steps_per_step=0 must be')])
 def test_refuses_invalid_options(options, message):
