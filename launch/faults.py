@@ -77,5 +77,5 @@ def _explain_os(number: Optional[int], path: Optional[str],
                 what: str) -> Optional[str]:
   if number not in _WHAT_TO_DO:
     return None
-  where = _UNFINISHED.sub('', path) if path else 'a file or the output'
+  where = _UNFINISHED.sub('', str(path)) if path else 'a file or the output'
   return f'{where}: {what}. {_WHAT_TO_DO[number]}'
