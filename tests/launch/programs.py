@@ -46,11 +46,13 @@ class Program(program.Program):
 
 
 def is_open(port):
-  """Returns whether other machines could connect to a port of this one."""
+  """Returns whether other machines could connect to a port of this one.
+
+  Without a network besides the loopback device, none can.
+  """
   addresses = [address for found in psutil.net_if_addrs().values()
                for address in found if address.family == socket.AF_INET
                and not address.address.startswith('127.')]
-  assert addresses, 'This machine has no network to test with.'
   for address in addresses:
     with contextlib.suppress(OSError):
       socket.create_connection((address.address, port), timeout=5).close()
