@@ -88,6 +88,8 @@ def start_and_stop(by_signal: bool, delay: float) -> float:
     failure = node_processes.run(program, resources)
     if failure:
       raise RuntimeError(failure)
+    if not os.path.exists(path):
+      sys.exit('error: stopped by a signal from outside.')
     return time.time() - os.path.getmtime(path)
 
 
