@@ -56,8 +56,9 @@ def main(argv):
   try:
     figures = torment.torment(
         folder, _KILLS.value, _SEED.value, _MODES.value, _LEARNER_STEPS.value)
-  except RuntimeError as e:
-    sys.exit(f'error: {e}\nWhat was printed is in {folder}/output.txt.')
+  except (RuntimeError, KeyboardInterrupt) as e:
+    sys.exit(f'error: {str(e) or "stopped"}\n'
+             f'What was printed is in {folder}/output.txt.')
   shutil.rmtree(folder)
   if _JSON.value:
     with open(_JSON.value, 'w') as file:
