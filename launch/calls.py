@@ -30,8 +30,12 @@ _OPTIONS = [
     ('grpc.min_reconnect_backoff_ms', 100),
     ('grpc.max_reconnect_backoff_ms', 1000),
 ]
+# gRPC refuses 16 kB, and sends a character as up to 12 bytes.
+_MAX_ERROR = 1000
 # The longest path that Linux takes for a Unix socket.
 _MAX_PATH = 107
+# They have a meaning in gRPC's addresses.
+_NOT_IN_PATH = frozenset('%?#,')
 
 
 class RemoteError(Exception):
@@ -76,7 +80,7 @@ class Client:
         except (grpc.RpcError, grpc.FutureCancelledError):
           answer.set_exception(RemoteError(
               f'{method} at {self._address}: {call.details()}'))
-        except ValueError as e:
+        except Exception as e:  # Otherwise the caller would wait for ever.
           answer.set_exception(e)
 
     call = self._channel.unary_unary(f'/{method}').future(
@@ -109,7 +113,8 @@ class _Methods(grpc.GenericRpcHandler):
         args = packing.unpack(packed)
         return packing.pack(getattr(self._instance, method)(*args))
       except Exception as e:
-        context.abort(grpc.StatusCode.UNKNOWN, f'{type(e).__name__}: {e}')
+        what = f'{type(e).__name__}: {e}'
+        context.abort(grpc.StatusCode.UNKNOWN, what[:_MAX_ERROR])
         raise  # Never reached.
 
     return grpc.unary_unary_rpc_method_handler(call)
@@ -183,7 +188,9 @@ class Node(lp.CourierNode):
 
   def bind_addresses(self, **kwargs: Any) -> None:
     path = os.path.join(self.folder or '', f'node_{self.py_node_id}')
-    if self.folder and not self.is_public and len(path.encode()) <= _MAX_PATH:
+    is_usable = (len(path.encode()) <= _MAX_PATH and
+                 not _NOT_IN_PATH.intersection(path))
+    if self.folder and not self.is_public and is_usable:
       self._address.bind(_SocketAddress(path))
     else:
       super().bind_addresses(**kwargs)

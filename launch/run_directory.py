@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from typing import Any, Dict, List, Mapping, Optional
 
 from . import checkpointing
@@ -18,6 +19,9 @@ _VERSION = 'acme_msg_version'
 _DATA = 'data'
 # The name of the dataset in the record of the settings.
 _DATASET = 'config.dataset'
+# Seconds until a host sees what another one has made: NFS remembers for up to
+# a minute that something was missing.
+_VISIBLE_SECS = 90.
 
 
 def _record(experiment: experiment_config.ExperimentConfig) -> Dict[str, Any]:
@@ -161,11 +165,14 @@ def confirm(experiment: experiment_config.ExperimentConfig) -> None:
   Raises:
     ValueError: if this host finds nothing there, or other settings.
   """
-  if not run_lock.exists(experiment.root_dir):
-    raise ValueError(
-        f'Host 0 works in {experiment.root_dir}, but this host does not find '
-        'its lock there. root_dir must be on a file system that all hosts '
-        'share.')
+  deadline = time.monotonic() + _VISIBLE_SECS
+  while not run_lock.exists(experiment.root_dir):
+    if time.monotonic() > deadline:
+      raise ValueError(
+          f'Host 0 works in {experiment.root_dir}, but this host does not find '
+          f'its lock there after {_VISIBLE_SECS:g} s. root_dir must be on a '
+          'file system that all hosts share.')
+    time.sleep(0.5)
   check(experiment)
 
 

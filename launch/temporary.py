@@ -5,10 +5,18 @@ import fcntl
 import glob
 import os
 import shutil
+import socket
 import tempfile
 from typing import Iterator
+import zlib
 
-_PREFIX = 'acme_msg-run-'
+
+def _prefix() -> str:
+  """Returns how the names of this machine's folders begin.
+
+  `$TMPDIR` may be shared with machines whose locks are not seen here.
+  """
+  return f'acme_msg-run-{zlib.crc32(socket.gethostname().encode()):08x}-'
 
 
 @contextlib.contextmanager
@@ -42,7 +50,7 @@ def folder() -> Iterator[str]:
 def _make() -> tuple[str, int]:
   """Makes a folder; it is locked until the descriptor is closed."""
   while True:
-    path = tempfile.mkdtemp(prefix=_PREFIX)
+    path = tempfile.mkdtemp(prefix=_prefix())
     try:
       fd = os.open(path, os.O_DIRECTORY)
       fcntl.flock(fd, fcntl.LOCK_EX)
@@ -55,9 +63,9 @@ def _make() -> tuple[str, int]:
 
 
 def _remove_left() -> None:
-  """Removes this user's folders that no process has locked."""
+  """Removes this user's folders here that no process has locked."""
   for path in glob.glob(os.path.join(
-      glob.escape(tempfile.gettempdir()), _PREFIX + '*')):
+      glob.escape(tempfile.gettempdir()), _prefix() + '*')):
     with contextlib.suppress(OSError):
       fd = os.open(path, os.O_DIRECTORY | os.O_NOFOLLOW)
       try:

@@ -10,6 +10,7 @@ import itertools
 import os
 import queue
 import socket
+import stat
 import threading
 import time
 from typing import Generator, Iterator, Optional
@@ -170,6 +171,8 @@ def _keep_local(port: int) -> None:
   """
   for fd in os.listdir('/proc/self/fd'):
     with contextlib.suppress(OSError):  # Closed meanwhile, or no socket.
+      if not stat.S_ISSOCK(os.fstat(int(fd)).st_mode):
+        continue
       with socket.socket(fileno=os.dup(int(fd))) as s:
         if (s.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
             and s.getsockname()[1] == port):

@@ -6,6 +6,7 @@ import threading
 
 from acme_msg.launch import calls
 import grpc
+import launchpad as lp
 import numpy as np
 import portpicker
 import pytest
@@ -27,8 +28,8 @@ class _Results:
     self.reported.append((name, returns))
     return {'mean': np.float64(np.mean(returns)), 'weights': b'\x00\xff'}
 
-  def fail(self):
-    raise ValueError('no such reader')
+  def fail(self, why='no such reader'):
+    raise ValueError(why)
 
   def wait(self):
     self.go_on.wait()
@@ -59,6 +60,8 @@ def test_calls_carry_values_and_errors(address):
     assert results.reported == [('early', [1, 3])]
     with pytest.raises(calls.RemoteError, match='ValueError: no such reader'):
       client.fail().result(60)
+    with pytest.raises(calls.RemoteError, match='ValueError: éééé'):
+      client.fail('é' * 20_000).result(60)
     waiting = client.wait()
     assert client.report('meanwhile', [0]).result(60)['mean'] == 0
     assert waiting.cancel()
@@ -91,3 +94,15 @@ def test_forged_calls_are_refused_and_run_no_code(address, tmp_path):
               is not grpc.StatusCode.OK)
   assert not results.reported
   assert not (tmp_path / 'code_ran').exists()
+
+
+@pytest.mark.parametrize('name, kind', [
+    ('my dir', 'unix'), ('job,1', 'localhost'), ('a%20b', 'localhost'),
+    ('a?b', 'localhost'), ('a' * 108, 'localhost')])
+def test_paths_that_grpc_does_not_take_become_ports(name, kind):
+  node = calls.Node(_Results, secret='secret')
+  node.folder = f'/tmp/{name}'
+  node._initialize_context(
+      lp.context.LaunchType.LOCAL_MULTI_PROCESSING, launch_config=None)
+  node.bind_addresses()
+  assert node.courier_address.resolve().split(':')[0] == kind

@@ -3,6 +3,7 @@
 from concurrent import futures
 import itertools
 import multiprocessing
+import os
 import time
 
 from acme_msg.datasets import delivery
@@ -109,6 +110,12 @@ def test_absent_server_times_out():
 def test_bad_number_of_readers_is_refused(dataset, num_readers):
   with pytest.raises(ValueError, match=f'num_readers={num_readers}'):
     servers.Server(store.MemoryStore(dataset), num_readers)
+
+
+def test_closing_a_port_leaves_no_files_open():
+  before = os.listdir('/proc/self/fd')
+  servers._keep_local(1)
+  assert len(os.listdir('/proc/self/fd')) == len(before)
 
 
 def _serve(connection):
