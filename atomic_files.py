@@ -112,7 +112,8 @@ def _temporary(path: str) -> Iterator[tuple[str, list[str]]]:
   try:
     yield temporary, glob.glob(glob.escape(prefix) + '*')
   except OSError as e:
-    e.filename = e.filename or path  # Writing does not name the file.
+    if e.errno is not None:  # Else the message alone is shown.
+      e.filename = e.filename or path  # Writing does not name the file.
     raise
   finally:
     if os.path.isdir(temporary):

@@ -52,8 +52,9 @@ class DataOptions:
   def __post_init__(self):
     rewards.resolve(self.reward_transform, '')
     if self.split is not None:
-      start, stop = _split_range(self.split, _MAX_EPISODES)
-      if start >= stop:
+      empty = [start >= stop for start, stop in (
+          _split_range(self.split, total) for total in (1, _MAX_EPISODES))]
+      if all(empty):
         raise ValueError(
             f'split={self.split!r} holds no episode; choose a range that ends '
             'after its start.')

@@ -45,9 +45,8 @@ class OgbenchSource(steps_lib.Source):
         read. The position is the start of `qpos`, or of the observation if
         there is no `qpos`. A point mass has a position of two columns.
     """
-    if goal is not None and not np.isfinite(goal).all():
-      raise ValueError(
-          f'goal={goal}: it must be two finite numbers, in units of length.')
+    if goal is not None:
+      _check_goal(goal)
     super().__init__(path)
     self._goal = goal
     self.options = {'goal': goal and list(goal)}
@@ -166,14 +165,20 @@ def _wanted(path: str, present: list[str], has_goal: bool) -> list[str]:
   return wanted + [name for name in optional if name in present]
 
 
+def _check_goal(goal: tuple[float, float]):
+  if not np.less_equal(np.abs(goal), value_checks.LARGEST).all():
+    raise ValueError(
+        f'goal={goal}: it must be two finite numbers of at most '
+        f'{value_checks.LARGEST:g}, in units of length.')
+
+
 def parse_goal(flag: Optional[Sequence[str]]) -> Optional[tuple[float, float]]:
   """Returns the goal that `--dataset_goal=X,Y` names, if any, or raises."""
   if flag is None:
     return None
   try:
     x, y = map(float, flag)
-    if not np.isfinite([x, y]).all():
-      raise ValueError('not finite')
+    _check_goal((x, y))
   except ValueError as error:
     raise ValueError(
         f'--dataset_goal={",".join(flag)}: it must be two finite numbers, such '

@@ -4,6 +4,8 @@ TFDS imports the modules that `features.json` names, and TensorFlow allocates
 the bytes that a record claims to have; both are checked here before.
 """
 
+import contextlib
+import json
 import os
 from typing import Any, Iterator, Mapping, Sequence
 
@@ -65,7 +67,7 @@ def describe(path: str) -> tuple[Mapping[str, Any], Sequence[str], int]:
         f'{path}: there is no split {_SPLIT!r}, found '
         f'{", ".join(splits) or "none"}.')
   for file in files:
-    if os.path.dirname(file) != os.path.abspath(path):
+    if os.path.dirname(os.path.abspath(file)) != os.path.abspath(path):
       raise ValueError(
           f'{path}: {_INFO} names {file}, which lies elsewhere; the files must '
           'be in the same directory.')
@@ -90,7 +92,13 @@ def _check_features(file: str, description: Any):
       if isinstance(cls, type)}
   for cls in vars(tfds.features).values():
     known.update(getattr(cls, 'ALIASES', ()))
-  for name in _class_names(description):
+  try:
+    names = list(_class_names(description))
+  except RecursionError as error:
+    raise ValueError(
+        f'{file}: the description is nested too deep; download or make the '
+        'dataset again.') from error
+  for name in names:
     if name not in known:
       raise ValueError(
           f'{file}: the feature {name!r} is not one of TFDS '
@@ -98,16 +106,21 @@ def _check_features(file: str, description: Any):
           'own features are read; make the dataset again with these.')
 
 
-def _class_names(node: Any) -> Iterator[str]:
-  """Yields all names of classes in a description."""
-  if isinstance(node, list):
-    for item in node:
-      yield from _class_names(item)
-  elif isinstance(node, dict):
-    for key, value in node.items():
-      if key in _CLASS_KEYS and isinstance(value, str):
-        yield value
-      yield from _class_names(value)
+def _class_names(description: Any) -> Iterator[str]:
+  """Yields all names of classes in a description, also in JSON within it."""
+  pending = [description]
+  while pending:
+    node = pending.pop()
+    if isinstance(node, str):  # TFDS parses some strings again.
+      with contextlib.suppress(ValueError):
+        pending.append(json.loads(node))
+    elif isinstance(node, list):
+      pending.extend(node)
+    elif isinstance(node, dict):
+      pending.extend(node.values())
+      for key in _CLASS_KEYS:
+        if isinstance(node.get(key), str):
+          yield node[key]
 
 
 def _check_records(path: str, file: str):

@@ -115,7 +115,13 @@ def make_experiment() -> experiment_config.ExperimentConfig:
     raise ValueError(
         f'--dataset_goal={",".join(_DATASET_GOAL.value)} has no effect without '
         '--dataset; remove it.')
-  stream = experiment_config.StreamConfig(_SHUFFLE_BUFFER.value)
+  try:
+    stream = experiment_config.StreamConfig(_SHUFFLE_BUFFER.value)
+    options = data_options.DataOptions(
+        _REWARD_TRANSFORM.value, _SPLIT.value, _NUM_EPISODES.value,
+        _TOP_FRACTION.value, _N_STEP.value)
+  except ValueError as e:  # It begins with the field, which is the flag's name.
+    raise ValueError(f'--{e}') from e
   gin_options.parse(_GIN_CONFIGS.value, _GIN_BINDINGS.value)
   return settings.make_experiment(
       settings.AgentConfig(
@@ -126,9 +132,7 @@ def make_experiment() -> experiment_config.ExperimentConfig:
       settings.Budget(
           _NUM_STEPS.value, _EVAL_EVERY_STEPS.value, _EPISODES_PER_EVAL.value),
       settings.DataConfig(
-          data_options.DataOptions(
-              _REWARD_TRANSFORM.value, _SPLIT.value, _NUM_EPISODES.value,
-              _TOP_FRACTION.value, _N_STEP.value),
+          options,
           _NORMALIZE_OBSERVATIONS.value,
           stream if _DATA_MODE.value == 'stream' else None),
       seed=_SEED.value,

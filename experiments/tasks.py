@@ -16,6 +16,7 @@ from ..datasets import loading
 from ..datasets import pointmaze_generator
 from ..datasets import sources
 from ..datasets import steps
+from ..environments import pointmaze
 
 TASK_CLASSES = ('pointmaze', 'd4rl')
 
@@ -101,6 +102,12 @@ def make_task(
   if config.task_class not in TASK_CLASSES:
     raise ValueError(
         f'--task_class={config.task_class!r} is not one of {TASK_CLASSES}.')
+  if config.task_class == 'pointmaze':
+    pointmaze.get_task(config.task_name)  # Raises if there is no such task.
+  elif config.task_name in pointmaze.task_names():
+    raise ValueError(
+        f'--task_name={config.task_name!r} belongs to --task_class=pointmaze, '
+        f'not to {config.task_class!r}; change one of them.')
   source = None
   if config.dataset or config.task_class == 'd4rl':
     source = sources.find(

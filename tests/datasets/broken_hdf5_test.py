@@ -223,6 +223,16 @@ def _contains_itself(file, folder):
   file.create_group('episode_2/observations')['x'] = file['episode_2']
 
 
+def _many_links(file, folder):
+  """Makes 2**40 paths to a field of one number."""
+  del folder, file['episode_2/observations']
+  group = file.create_group('episode_2/observations')
+  for _ in range(40):
+    group['y'] = group.create_group('x')
+    group = group['x']
+  group['x'] = np.zeros((1, 1))
+
+
 def _outside(file, folder):
   shutil.copy(folder / 'data/main_data.hdf5', folder / 'other.hdf5')
   _put('episode_2', h5py.ExternalLink(
@@ -241,6 +251,7 @@ _MINARI = {
     'several': (_count([9, 9]), ['total_episodes=array([9, 9])']),
     'loop': (_contains_itself,
              ['episode 2', "'observations/x/observations' contains itself"]),
+    'many links': (_many_links, ['observations/x/x', 'the fields claim']),
     'link': (_outside, ["'episode_2' is a link to another file"]),
     'not a group': (_put('episode_2', np.zeros(3)),
                     ["no group 'episode_2', though", 'is 9']),

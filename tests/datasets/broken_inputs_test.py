@@ -127,6 +127,15 @@ def _class(key, value='canary.Feature'):
       'Tensor"', f'"{key}": "{value}"', 1))
 
 
+def _text(feature):
+  """Adds a feature whose description is text, which TFDS parses again."""
+  def change(text):
+    tree = json.loads(text)
+    tree['featuresDict']['features']['more'] = feature
+    return json.dumps(tree)
+  return _json('features.json', change)
+
+
 def _info(**changes):
   return _json('dataset_info.json', lambda text: json.dumps(
       {**json.loads(text), **changes}))
@@ -166,6 +175,7 @@ def _write_records(*records):
   return write
 
 
+_DICT = 'tensorflow_datasets.core.features.features_dict.FeaturesDict'
 _TFDS = {
     'class': (_class('pythonClassName'),
               ['features.json', "'canary.Feature' is not one of TFDS 4.8.3"]),
@@ -173,6 +183,15 @@ _TFDS = {
         _class('python_class_name'), ["'canary.Feature' is not one of TFDS"]),
     'old form of a class': (
         _class('type'), ["'canary.Feature' is not one of TFDS"]),
+    'class in a text': (
+        _text({'pythonClassName': _DICT, 'jsonFeature': {'json': json.dumps(
+            {'a': {'type': 'canary.Feature', 'content': {}}})}}),
+        ["'canary.Feature' is not one of TFDS"]),
+    'class in a text of the old form': (
+        _text({'type': _DICT, 'proto_cls': 'tensorflow_datasets.FeaturesDict',
+               'content': json.dumps({'features': {
+                   'a': {'pythonClassName': 'canary.Feature'}}})}),
+        ["'canary.Feature' is not one of TFDS"]),
     "module of TFDS's tests": (
         _class('pythonClassName', 'tensorflow_datasets.testing.Nothing'),
         ["'tensorflow_datasets.testing.Nothing' is not one"]),

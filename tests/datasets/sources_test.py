@@ -36,6 +36,13 @@ def source(request, stored, episodes):
   return stored(request.param)
 
 
+def test_tfds_below_a_relative_root(tmp_path, monkeypatch, episodes):
+  writing.WRITERS['tfds'](tmp_path, episodes)
+  monkeypatch.chdir(tmp_path)
+  monkeypatch.setenv('TFDS_DATA_DIR', './tfds')
+  assert next(datasets.find('mine').blocks())
+
+
 def _expected(made, n_step=1, discount=1.):
   """Returns the columns of the transitions, computed one by one."""
   rows = []
@@ -110,6 +117,7 @@ def test_order_of_flattening():
     (dict(num_episodes=4), [0, 1, 2, 3]),
     (dict(split='[:50%]'), [0, 1, 2, 3]),
     (dict(split='[50%:]'), [4, 5, 6, 7, 8]),
+    (dict(split='[50%:7]'), [4, 5, 6]),
     (dict(split='[2:6]', num_episodes=2), [2, 3]),
     (dict(top_fraction=.3), 'best 3'),
     (dict(n_step=3), None),

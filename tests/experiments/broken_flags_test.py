@@ -52,7 +52,7 @@ _BROKEN = [
      f'num_sgd_steps_per_step=0 must be an integer of at least 1.*{_INT_LIMIT}'
      ),
     # Data.
-    (['--n_step=0'], 'n_step=0: it must be at least 1'),
+    (['--n_step=0'], '^--n_step=0: it must be at least 1'),
     (['--n_step=100000'], 'n_step=100000: .*at most 1,000'),
     (['--num_episodes=0'], 'num_episodes=0: it must be at least 1'),
     (['--top_fraction=nan'], 'top_fraction=nan: it must lie in .0, 1.'),
@@ -60,9 +60,11 @@ _BROKEN = [
     (['--split=[80%:20%]'], r"split='\[80%:20%\]' holds no episode"),
     (['--dataset=x', '--dataset_goal=nan,nan'],
      '--dataset_goal=nan,nan: it must be two finite numbers'),
+    (['--dataset=x', '--dataset_goal=1e39,2'],
+     '--dataset_goal=1e39,2: it must be two finite numbers'),
     (['--dataset_goal=1,2'], '--dataset_goal=1,2 has no effect without --dat'),
     (['--dataset='], '--dataset is empty'),
-    (['--shuffle_buffer=0'], 'shuffle_buffer must be a positive integer'),
+    (['--shuffle_buffer=0'], '^--shuffle_buffer must be a positive integer'),
     ([f'--shuffle_buffer={10**12}'], f'shuffle_buffer must be {_INT_LIMIT}'),
     # Names.
     (['--task_name='], '--task_name is empty'),

@@ -63,6 +63,14 @@ def test_unknown_tasks_are_refused(task_class, task_name, words):
     tasks.make_task(tasks.TaskConfig(task_class, task_name))
 
 
+def test_task_of_the_other_class_is_refused(pointmaze_file):
+  for task_class, task_name, words in (
+      ('pointmaze', 'antmaze-umaze-v2', 'no pointmaze task .antmaze-umaze-v2'),
+      ('d4rl', 'pointmaze-umaze', 'pointmaze-umaze.*--task_class=pointmaze')):
+    with pytest.raises(ValueError, match=words):
+      tasks.make_task(tasks.TaskConfig(task_class, task_name, pointmaze_file))
+
+
 def test_missing_dataset_is_refused():
   with pytest.raises(
       FileNotFoundError,
