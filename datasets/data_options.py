@@ -14,8 +14,7 @@ from . import steps as steps_lib
 _BOUND = r'(\d+|\d?\d%|100%)?'
 _SPLIT = re.compile(rf'\[{_BOUND}:{_BOUND}\]')
 
-
-# Of an n-step return; the time to make transitions grows with it.
+# Steps of an n-step return; the time to make transitions grows with them.
 _MOST_STEPS = 1000
 
 # More episodes than any dataset has; a multiple of 100.

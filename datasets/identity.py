@@ -42,7 +42,7 @@ def identify(source: steps_lib.Source) -> Dict[str, Any]:
     OSError: if a file cannot be read.
     ValueError: if one is no regular file, such as a FIFO.
   """
-  if not os.path.exists(source.name):
+  if source.kind == 'episodes' or not os.path.exists(source.name):
     return {'kind': source.kind, 'name': source.name}
   files = _files(source.name)
   for path in files.values():

@@ -60,13 +60,13 @@ def main(argv):
     sys.exit(f'error: {str(e) or "stopped"}\n'
              f'What was printed is in {folder}/output.txt.')
   shutil.rmtree(folder)
-  if _JSON.value:
-    with open(_JSON.value, 'w') as file:
-      json.dump(figures, file, indent=2)
   for name, value in figures.items():
     if name != 'details':
       print(f'{name}: {value:.4g}' if isinstance(value, float) else
             f'{name}: {value}')
+  if _JSON.value:
+    with open(_JSON.value, 'w') as file:
+      json.dump(figures, file, indent=2)
   if figures['differing_bits'] or figures['unclear_ends']:
     sys.exit(1)
 

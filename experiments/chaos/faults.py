@@ -150,7 +150,7 @@ class Disturber:
         os.path.join(parent, name)
         for parent, _, names in os.walk(os.path.join(folder, str(steps[-1])))
         for name in names)
-    # By size, as it is with bits that a disk loses.
+    # Larger files lose more bits, as on a disk.
     [path] = self._random.choices(files, [os.path.getsize(f) for f in files])
     with open(path, 'rb+') as file:
       at = self._random.randrange(os.path.getsize(path))

@@ -52,8 +52,8 @@ def load(root_dir: str) -> Results:
 
   Returns:
     The arrays of the last checkpoint and of `evaluations.npz`, and the metrics
-    of each learner step and evaluation, by name. Of a learner step that was
-    done again there are several rows, named alike; unless all are equal, each
+    of each learner step and evaluation, by name. A learner step that was
+    done again has several rows, named alike; unless all are equal, each
     has a name of its own.
   """
   step = checkpointing.latest_step(root_dir)

@@ -132,7 +132,7 @@ def summarize(runs: Sequence[Mapping[str, Any]],
       'seconds_lost_per_fault': per_fault,
       'faults_per_hour': _HOUR * len(events) / total,
       'goodput': useful / total,
-      # Of a long run, with one such fault per hour of useful time.
+      # A long run with one such fault per hour of useful time has this.
       'goodput_at_one_fault_per_hour': _HOUR / (_HOUR + per_fault),
       'details': {'runs': list(runs), 'events': [
           {**dataclasses.asdict(event), 'fault': event.fault._asdict()}

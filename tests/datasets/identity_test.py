@@ -90,6 +90,9 @@ def test_options_of_a_source_belong_to_it(tmp_path, episodes):
       datasets.find(path, goal=(1., 2.)))['goal'] == [1., 2.]
 
 
-def test_episodes_in_memory_have_a_name_alone(episodes):
+def test_episodes_in_memory_have_a_name_alone(
+    tmp_path, monkeypatch, episodes):
+  monkeypatch.chdir(tmp_path)
+  os.mkdir('mine')  # Is something else.
   assert datasets.identify(datasets.from_episodes(episodes, 'mine')) == {
       'kind': 'episodes', 'name': 'mine'}
