@@ -59,8 +59,8 @@ def main(argv):
   if _CREATE_SAVED_MODEL_ACTOR.value:
     try:
       print(f'SavedModel: {report.export_policy(experiment)}')
-    except ValueError as e:  # The checkpoint is damaged.
-      sys.exit(f'error: {e}')
+    except (OSError, ValueError) as e:  # No room, or a damaged checkpoint.
+      command_line.exit_if_expected(e)
   for picture in report.draw(experiment):
     print(f'Picture: {picture}')
   print(f'Final score: {report.final_score(experiment.root_dir):.1f}; all '

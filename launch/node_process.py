@@ -83,7 +83,7 @@ class Node:
 
   def end_of(self) -> str:
     """Returns in words how the process has ended."""
-    self._copier.join(timeout=1.)  # A child of it may keep stderr open.
+    self._copier.join(timeout=1.)  # As in `close`.
     code = self.exit_code
     if self.error:
       return f'failed: {self.error}'
@@ -110,8 +110,9 @@ class Node:
     return bool(lines)
 
   def close(self) -> None:
-    """Closes the pipe of a process that has ended."""
+    """Prints the last output of a process that has ended; closes its pipe."""
     self._popen.wait()
+    self._copier.join(timeout=1.)  # A child of it may keep stderr open.
     self.listen()
     self._pipe.close()
 

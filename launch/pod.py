@@ -137,12 +137,14 @@ def make_program(
   """
   if host.index == 0:
     secret = calls.make_secret()
+    has_others = host.count > 1
     return launchpad_program.make_program(
         experiment, functools.partial(_join, host, secret),
         functools.partial(
-            launchpad_program.make_data_node, host=host.first),
+            launchpad_program.make_data_node,
+            host=host.first if has_others else 'localhost'),
         first_learner_only=True,
-        public_groups=['data'] if host.count > 1 else [], secret=secret)
+        public_groups=['data'] if has_others else [], secret=secret)
   program = lp.Program('acme_msg')
   with program.group('learner'):
     program.add_node(lp.PyClassNode(
