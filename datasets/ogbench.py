@@ -181,6 +181,6 @@ def parse_goal(flag: Optional[Sequence[str]]) -> Optional[tuple[float, float]]:
     _check_goal((x, y))
   except ValueError as error:
     raise ValueError(
-        f'--dataset_goal={",".join(flag)}: it must be two finite numbers, such '
-        'as 12,8.') from error
+        f'--dataset_goal={",".join(flag)}: it must be two finite numbers of '
+        f'at most {value_checks.LARGEST:g}, such as 12,8.') from error
   return x, y
