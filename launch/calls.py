@@ -18,6 +18,7 @@ import launchpad as lp
 from launchpad import address as lp_address
 
 from . import packing
+from . import shutdown
 
 _SECRET = 'secret'
 _MAX_CALLS = 64  # At the same time; more wait.
@@ -196,7 +197,10 @@ class Node(lp.CourierNode):
       super().bind_addresses(**kwargs)
 
   def run(self) -> None:
-    instance = self._construct_instance()
+    try:
+      instance = self._construct_instance()
+    except shutdown.Stopped:
+      return
     address = self._address.resolve()
     if self.is_public:
       port = lp_address.get_port_from_address(address)

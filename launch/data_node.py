@@ -4,7 +4,6 @@ import threading
 import time
 from typing import Any, Callable, Iterator, Optional
 
-from . import node_status
 from . import quiet
 from . import shutdown
 from ..datasets import delivery
@@ -14,17 +13,26 @@ from ..datasets.delivery import server
 _REPORT_EVERY = 5.
 
 
-def make_store(dataset: delivery.Dataset) -> delivery.Store:
-  """Returns a dataset's store, and prints how much was read meanwhile."""
+def make_store(dataset: delivery.Dataset,
+               stop: threading.Event) -> delivery.Store:
+  """Returns a dataset's store, and prints how much was read meanwhile.
+
+  Args:
+    dataset: the dataset, whole or in blocks.
+    stop: the program's stop event.
+
+  Raises:
+    shutdown.Stopped: if the program ends while blocks are read.
+  """
   return delivery.make_store(
-      _reported(dataset) if isinstance(dataset, Iterator) else dataset)
+      _reported(dataset, stop) if isinstance(dataset, Iterator) else dataset)
 
 
-def _reported(blocks: Iterator[Any]) -> Iterator[Any]:
+def _reported(blocks: Iterator[Any], stop: threading.Event) -> Iterator[Any]:
   done, said = 0, time.time()
   for block in blocks:
+    shutdown.check(stop)
     yield block
-    node_status.progress()
     done += len(block.reward)
     if time.time() - said > _REPORT_EVERY:
       said = time.time()
@@ -50,7 +58,7 @@ class DataNode(server.Server):
     self._stop = shutdown.begin()
     print('[data] reading the dataset ...', flush=True)
     start = time.time()
-    store = make_store(dataset_factory())
+    store = make_store(dataset_factory(), self._stop)
     with quiet.hidden_stderr():  # Reverb prints a banner.
       super().__init__(store, num_readers, host=host)
     print(f'[data] {self.num_transitions():,} transitions read in '

@@ -240,8 +240,8 @@ def _run_here(experiment: experiment_config.ExperimentConfig,
       experiment.gradient_steps(experiment.num_steps)) as shown:
     shown.wait_for('reading the dataset')
     trained = training.Training(
-        experiment, data_node.make_store(experiment.dataset_factory()), queue,
-        shown, hosts, evaluate)
+        experiment, data_node.make_store(experiment.dataset_factory(), stop),
+        queue, shown, hosts, evaluate)
     is_training.set()
     trained.run()
 

@@ -3,14 +3,17 @@
 import os
 import re
 import signal
+import threading
 
 from acme.utils import counting
 from acme.utils import loggers
+from acme_msg.launch import calls
 from acme_msg.launch import checkpointing
 from acme_msg.launch import data_node
 from acme_msg.launch import evaluations
 from acme_msg.launch import experiment_config
 from acme_msg.launch import local
+from acme_msg.launch import shutdown
 import cloning
 import jax
 import numpy as np
@@ -111,5 +114,16 @@ def test_bad_settings_are_refused(options, message):
 
 def test_long_reading_is_reported(capsys, monkeypatch):
   monkeypatch.setattr(data_node, '_REPORT_EVERY', 0.)
-  assert data_node.make_store(cloning.load_blocks()).num_transitions() == 500
+  assert data_node.make_store(
+      cloning.load_blocks(), threading.Event()).num_transitions() == 500
   assert '400 transitions read so far' in capsys.readouterr().out
+
+
+def test_reading_ends_when_the_program_does():
+  stop = threading.Event()
+  stop.set()
+  with pytest.raises(shutdown.Stopped):
+    data_node.make_store(cloning.load_blocks(), stop)
+  # A node that was reading ends without an error.
+  calls.Node(
+      data_node.make_store, cloning.load_blocks(), stop, secret='secret').run()
