@@ -1,7 +1,7 @@
 """Actors for feed-forward policies."""
 
 import functools
-from typing import Optional, Sequence
+from typing import Hashable, Optional, Sequence
 
 from acme import adders
 from acme import core
@@ -39,8 +39,11 @@ def make_actor(
     raise ValueError('make_actor needs a variable_source.')
   client = variable_utils.VariableClient(
       variable_source, list(variables), device='cpu')
+  make_core = _make_core
+  if not isinstance(policy, Hashable):
+    make_core = actor_core.batched_feed_forward_to_actor_core
   return actors.GenericActor(
-      _make_core(policy), parallel.raw_key(random_key), client, adder=adder,
+      make_core(policy), parallel.raw_key(random_key), client, adder=adder,
       per_episode_update=True)
 
 

@@ -10,8 +10,8 @@ import stat
 from typing import Any
 
 # A dataset may have this many times the bytes of its file, and this many bytes
-# besides. Rewards and flags compress to a thousandth; observations do not.
-MAX_RATIO = 100
+# besides. Gzip packs at most 1,032 bytes into one.
+MAX_RATIO = 1100
 _ALWAYS_ALLOWED = 2**26
 # Bytes of a description; TFDS's have some kilobytes.
 _MOST_JSON = 2**26
@@ -94,5 +94,5 @@ class Claims:
       raise ValueError(
           f'{self._path}: with field {field!r} the fields claim '
           f'{self._claimed:,} bytes, but the file has {self._stored:,}, and at '
-          f'most 64 MiB and {MAX_RATIO} times that are read. Make or download '
+          f'most 64 MiB and {MAX_RATIO:,} times that are read. Make or download '
           'the file again; if it is right, store it without compression.')

@@ -21,7 +21,7 @@ from . import value_checks
 
 # Bytes. A group or field has at least 200 in a file, but its hard links may
 # lead to it again and again.
-_LEAST_CLAIM = 2**13
+_LEAST_CLAIM = 2**16
 _FILE, _DESCRIPTION = 'main_data.hdf5', 'metadata.json'
 _NAMES = {
     **episodes_lib.NAMES, 'observation': 'observations', 'action': 'actions',

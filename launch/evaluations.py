@@ -82,6 +82,8 @@ def _read(root_dir: str) -> Dict[str, np.ndarray]:
     lengths = {len(columns[name]) for name in columns if name != 'lost'}
     if len(lengths) != 1:
       raise ValueError(f'its columns have the lengths {sorted(lengths)}')
+  except (MemoryError, PermissionError):
+    raise
   # A damaged file can raise anything: the libraries do not list it.
   except Exception as e:  # pylint: disable=broad-except
     raise ValueError(

@@ -108,8 +108,8 @@ _FILES = {
     'a type': (_put('rewards', np.dtype('f4')), ['is a type without data']),
     'sparse': (_made('observations', shape=(2**30, 8), dtype='f4'),
                ['different numbers of rows', 'observations 1073741824']),
-    'bomb': (_bomb, ["field 'observations' the fields claim 167,772,160",
-                     '100 times', 'without compression']),
+    'bomb': (_bomb, ["field 'terminals' the fields claim 293,601,280",
+                     '1,100 times', 'without compression']),
     'never written': (
         _made('observations', shape=(2**20, 2), dtype='f4', chunks=(1, 2)),
         ['1,048,576 chunks of 1,048,576 that were never written']),

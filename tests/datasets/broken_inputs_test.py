@@ -62,7 +62,7 @@ _NPZ = {
          'there are 5']),
     'more rows than memory': (
         _npy(np.zeros(50), (2**62,)),
-        ["'rewards' the fields claim", '100 times']),
+        ["'rewards' the fields claim", '1,100 times']),
     'negative rows': (_npy(np.zeros(50), (-50,)),
                       ["reading the field 'rewards'", 'shape (-50,)']),
     'no header': (b'123', ["reading the field 'rewards'"]),
