@@ -94,5 +94,6 @@ class Claims:
       raise ValueError(
           f'{self._path}: with field {field!r} the fields claim '
           f'{self._claimed:,} bytes, but the file has {self._stored:,}, and at '
-          f'most 64 MiB and {MAX_RATIO:,} times that are read. Make or download '
-          'the file again; if it is right, store it without compression.')
+          f'most 64 MiB and {MAX_RATIO:,} times that are read. Make or '
+          'download the file again; if it is right, store it without '
+          'compression.')
