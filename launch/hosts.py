@@ -191,8 +191,8 @@ def check_port(coordinator_address: str) -> None:
   except OSError as e:
     raise ValueError(
         f'coordinator_address={coordinator_address!r}: port {port} of '
-        f'{socket.gethostname()} is in use ({e}). Name a free port of host 0, '
-        'or wait until the other program has ended.') from e
+        f'{socket.gethostname()} cannot be used ({e.strerror}). Name a free '
+        'port of host 0, or wait until the other program has ended.') from e
 
 
 def join(coordinator_address: str, num_processes: int, process_id: int,

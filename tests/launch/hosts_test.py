@@ -128,9 +128,9 @@ def test_a_killed_host_ends_all_and_is_named(runs, culprit):
 def test_a_busy_port_is_refused():
   with socket.create_server(('127.0.0.1', 0)) as server:
     port = server.getsockname()[1]
-    with pytest.raises(ValueError, match=f'port {port} .* is in use'):
+    with pytest.raises(ValueError, match=f'port {port} .* cannot be used'):
       hosts.join(f'localhost:{port}', 2, 0)
-    with pytest.raises(ValueError, match=f'port {port} .* is in use'):
+    with pytest.raises(ValueError, match=f'port {port} .* cannot be used'):
       pod.launch(cloning.make_experiment('run'),
                  pod.Host(f'localhost:{port}', 2, 0))
 
