@@ -102,10 +102,11 @@ def on_config(config):
 
 
 def on_files(files, config):
-  """Replaces the pages found by those of `_PAGES`, and adds the modules'."""
+  """Replaces the pages found by those of `_PAGES`; adds modules, pictures."""
   for file in list(files.documentation_pages()):
     files.remove(file)
-  for path in _PAGES.values():
+  pictures = [f'docs/{path.name}' for path in (_ROOT / 'docs').glob('*.png')]
+  for path in [*_PAGES.values(), *pictures]:
     files.append(files_lib.File.generated(
         config, path, abs_src_path=str(_ROOT / path)))
   for module, source in _modules().items():
