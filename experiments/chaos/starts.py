@@ -28,9 +28,6 @@ from ...launch import node_processes
 from ...launch import shutdown
 from ...launch import temporary
 
-_COUNT = flags.DEFINE_integer('count', 200, 'Programs.')
-_SEED = flags.DEFINE_integer('seed', 0, 'Seed of the moments.')
-
 # Seconds in which the nodes of a program start, more or less.
 _START_SECS = 4.
 
@@ -96,10 +93,10 @@ def start_and_stop(by_signal: bool, delay: float) -> float:
 def main(argv):
   """Starts and stops the programs."""
   del argv
-  moments = random.Random(_SEED.value)
+  moments = random.Random(flags.FLAGS.seed)
   took = []
   began = time.time()
-  for index in range(_COUNT.value):
+  for index in range(flags.FLAGS.count):
     by_signal = index % 2 == 0
     took.append(start_and_stop(
         by_signal, moments.uniform(0.5, _START_SECS if by_signal else 1.)))
@@ -117,4 +114,7 @@ def main(argv):
 
 
 if __name__ == '__main__':
+  # Not at an import: tests also import modules with a flag of the same name.
+  flags.DEFINE_integer('count', 200, 'Programs.')
+  flags.DEFINE_integer('seed', 0, 'Seed of the moments.')
   command_help.run(main)
