@@ -61,11 +61,6 @@ class Client:
     self._channel = grpc.insecure_channel(address, _OPTIONS)
     self._metadata = [(_SECRET, secret)]
 
-  @property
-  def futures(self) -> 'Client':
-    """This client; Courier's has blocking methods, too."""
-    return self
-
   def __getattr__(self, method: str) -> Callable[..., futures_lib.Future]:
     if method.startswith('_'):
       raise AttributeError(method)

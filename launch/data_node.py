@@ -92,4 +92,4 @@ class DataClient:
 
   def __getattr__(self, method: str) -> Callable[..., Any]:
     return lambda *args: shutdown.result(
-        getattr(self._data.futures, method)(*args), self._stop)
+        getattr(self._data, method)(*args), self._stop)

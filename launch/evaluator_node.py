@@ -104,14 +104,15 @@ class EvaluatorNode:
   def run(self) -> None:
     """Evaluates until the program ends."""
     self._stop = shutdown.begin()
-    remote = self._learner.futures
     try:
       while True:
-        claimed = shutdown.result(remote.claim(self._name, 1.), self._stop)
+        claimed = shutdown.result(
+            self._learner.claim(self._name, 1.), self._stop)
         if claimed is not None:
           returns, lengths = self.evaluate(*claimed)
           shutdown.result(
-              remote.report(self._name, returns, lengths), self._stop)
+              self._learner.report(self._name, returns, lengths),
+              self._stop)
           node_status.evaluated()
     except shutdown.Stopped:
       pass

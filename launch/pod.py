@@ -118,9 +118,10 @@ def _join(host: Host, secret: str, unused_index: int, data: lp.Address,
 class _DataOfFirstHost:
   """A client of host 0's data node; works once the hosts have joined."""
 
-  @property
-  def futures(self) -> Any:
-    return self._client.futures
+  def __getattr__(self, method: str) -> Any:
+    if method.startswith('_'):
+      raise AttributeError(method)
+    return getattr(self._client, method)
 
   @functools.cached_property
   def _client(self) -> calls.Client:

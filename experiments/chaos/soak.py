@@ -44,7 +44,7 @@ _ARGUMENTS = (
     '--gin_bindings=msg.config.MSGConfig.actor_network_hidden_sizes=(32,)',
     '--gin_bindings=msg.config.MSGConfig.critic_network_hidden_sizes=(32,)',
     '--gin_bindings=msg.config.MSGConfig.num_sgd_steps_per_step=20')
-_COLUMNS = ('seconds', 'process', 'pid', 'pss_mb', 'rss_mb', 'evaluations')
+_COLUMNS = ('seconds', 'process', 'pid', 'rss_mb', 'evaluations')
 
 
 class Samples(NamedTuple):
@@ -83,13 +83,12 @@ def record(root_dir: str, seconds: float, period: float) -> None:
       count: Dict[str, int] = collections.Counter()
       for process in program.processes():
         try:
-          memory, group = process.memory_full_info(), program.group(process)
+          memory, group = process.memory_info(), program.group(process)
         except psutil.Error:
           continue  # It has ended.
         writer.writerow([
             round(time.time() - program.started, 1), f'{group} {count[group]}',
-            process.pid, round(memory.pss / 1e6, 2), round(memory.rss / 1e6, 2),
-            evaluated])
+            process.pid, round(memory.rss / 1e6, 2), evaluated])
         count[group] += 1
       time.sleep(period)
     if program.is_over():
