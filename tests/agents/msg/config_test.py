@@ -6,13 +6,10 @@ import typing
 from typing import Sequence
 import warnings
 
-from acme_msg import networks
 from acme_msg.agents import bc
 from acme_msg.agents import msg
-from acme_msg.agents.msg import config_checks
 import numpy as np
 import pytest
-import tiny
 
 _MIMO = dict(ensemble_method='mimo', mimo_using_obs_tile=True,
              mimo_using_act_tile=True)
@@ -364,60 +361,3 @@ def test_every_option_is_documented():
         set() if config is msg.MSGConfig else
         {field.name for field in dataclasses.fields(msg.MSGConfig)})
     assert documented <= fields and fields <= documented | inherited
-
-
-def _critic(**declared):
-  """Critics of 4 members that declare something; they are never applied."""
-  return networks.CriticEnsemble(
-      num_members=4, init=None, apply=None,
-      **{'representation': 'joint', **declared})
-
-
-@pytest.mark.parametrize('options, critic', [
-    ({}, _critic()),
-    ({'batch_size': 8}, _critic(member_batches='split')),
-    ({'td_target_method': 'shared_min'}, _critic()),
-    ({'rem_mode': True}, _critic()),
-    ({}, _critic(member_batches='shuffled')),
-    ({}, _critic(representation=None)),
-    ({'use_sass': True}, _critic()),
-])
-def test_critics_that_fit_are_accepted(options, critic):
-  config_checks.validate_critic(
-      msg.MSGConfig(ensemble_size=4, **options), critic)
-
-
-@pytest.mark.parametrize('made, option, value', [
-    (dict(), 'use_double_q', True), (dict(), 'ensemble_size', 2),
-    (dict(), 'critic_network_hidden_sizes', (8,)),
-    (dict(), 'networks_init_type', 'he_normal'),
-    (dict(), 'critic_init_scale', 2.),
-    (dict(), 'ensemble_method', 'multi_head'),
-    (_MIMO, 'mimo_using_act_tile', False),
-    (_BATCH_ENSEMBLE, 'batch_split', False),
-    (dict(_TREE, ensemble_size=4, tree_branching=2, tree_depth=2),
-     'tree_width', 8),
-])
-def test_critics_made_with_other_options_are_refused(made, option, value):
-  config = msg.MSGConfig(**{'ensemble_size': 4, **made})
-  critic = tiny.make_networks(config).critic
-  config_checks.validate_critic(config, critic)
-  with pytest.raises(ValueError, match=f'{option}=.* made with {option}='):
-    config_checks.validate_critic(
-        dataclasses.replace(config, **{option: value}), critic)
-
-
-@pytest.mark.parametrize('options, critic, fragment', [
-    ({'ensemble_size': 5}, _critic(), 'num_members=4'),
-    ({'batch_size': 6}, _critic(member_batches='split'), 'multiple'),
-    ({'td_target_method': 'shared_min'}, _critic(member_batches='shuffled'),
-     'different transitions'),
-    ({'rem_mode': True}, _critic(member_batches='split'), 'rem_mode=False'),
-    ({'use_sass': True}, _critic(representation=None), 'representation=None'),
-    ({'num_q_repr_pretrain_iters': 1}, _critic(representation=None),
-     'representation=None'),
-])
-def test_critics_that_do_not_fit_are_refused(options, critic, fragment):
-  config = msg.MSGConfig(**{'ensemble_size': 4, **options})
-  with pytest.raises(ValueError, match=fragment):
-    config_checks.validate_critic(config, critic)
